@@ -1,0 +1,27 @@
+"""Toy models shared by the whole test run; fixtures of one room live beside its tests."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.toy import ToyModels, make_toy, make_toy_bert
+
+pytest_plugins = ["pytest_jupyter.jupyter_server"]
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
+    """The random llama: greedy text depends on the whole context."""
+    return make_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
+    """The bigram machine: after `assistant` it answers `tests.toy.REPLY` and ends."""
+    return make_toy(tmp_path_factory.mktemp("scripted"), scripted=True)
+
+
+@pytest.fixture(scope="session")
+def toy_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GGUF that embeds and cannot generate."""
+    return make_toy_bert(tmp_path_factory.mktemp("bert"))
