@@ -1,8 +1,8 @@
 """Two-layer llamas and a two-layer BERT of 64 dimensions, written as GGUF and as MLX folders.
 
 *random*: attention matters, so prefix caches, batches and equal engines can be tested.
-*scripted*: a bigram machine; after `assistant` the greedy answer is `REPLY` and the end token in every
-engine and quantisation, and after `<|tools|>` it is `TOOL_CALL` and the end token.
+*scripted*: a bigram machine; after `assistant` the greedy answer is `REPLY` and the end token in
+every engine and quantisation, and after `<|tools|>` it is `TOOL_CALL` and the end token.
 """
 
 import itertools
