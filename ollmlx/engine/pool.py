@@ -1,0 +1,268 @@
+"""The models that are loaded: lends them, loads and unloads them, makes room.
+
+One load at a time; requests for models that are ready run meanwhile.  A model stays for its
+`keep_alive` after the last request on it ended.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec import structs
+
+from ollmlx.engine import fit, jobs
+from ollmlx.engine.process import ModelProcess
+from ollmlx.errors import Busy, LoadFailed
+from ollmlx.settings import FOREVER, Settings
+
+log = logging.getLogger(__name__)
+
+# A model can be evicted between its load and the first look at it, but not for ever.
+LOAD_ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model that a request needs, and how it wants it loaded."""
+
+    load: jobs.Load
+    weights: int
+    """Bytes on disk."""
+    cache_per_token: int
+    """Bytes of KV cache for one token of one sequence."""
+    automatic: frozenset[str] = frozenset()
+    """Names of load options that nobody asked for: a difference in these reloads nothing."""
+    subject: Any = None
+    """Whatever the caller wants back from `residents`."""
+
+    def satisfied_by(self, other: "Wanted") -> bool:
+        """Whether a model loaded for `other` serves this request as it is."""
+        if (self.load.path, self.load.backend) != (other.load.path, other.load.backend):
+            return False
+        mine, theirs = structs.asdict(self.load.options), structs.asdict(other.load.options)
+        return all(
+            value == theirs[name] or (name in self.automatic and name in other.automatic)
+            for name, value in mine.items()
+            if name != "num_parallel" and (name, value) not in (("num_gpu", -1), ("use_mmap", None))
+        )
+
+
+@dataclass(eq=False)
+class Resident:
+    """A loaded model, or one that is loading."""
+
+    wanted: Wanted
+    keep_alive: float
+    """Seconds; infinity for ever."""
+    process: ModelProcess | None = None
+    users: int = 0
+    fraction: float = 0.0
+    """Of the load, 0 to 1."""
+    expires_at: float = FOREVER
+    """Unix time; while in use, when it would expire if the last request ended now."""
+    used_at: float = 0.0
+    leaving: bool = False
+    """Being evicted: it ends what it has begun and takes nothing new."""
+    timer: asyncio.TimerHandle | None = None
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def ready(self) -> bool:
+        return self.process is not None and self.process.alive
+
+
+class Pool:
+    """Lives on one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._residents: dict[str, Resident] = {}
+        self._loads: dict[jobs.Load, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._closers: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def lend(
+        self, wanted: Wanted, keep_alive: float | None
+    ) -> AsyncGenerator[ModelProcess, None]:
+        """A process with the model, loading it if need be.  None keeps the keep-alive it has.
+
+        Raises `Busy` when too many requests wait for a load, `LoadFailed` when the model cannot be
+        loaded.
+        """
+        for _ in range(LOAD_ATTEMPTS):
+            if resident := self._ready(wanted):
+                break
+            await self._queue(wanted, keep_alive)
+        else:
+            raise LoadFailed("the model's process ends as soon as it has loaded")
+        if keep_alive is not None:
+            resident.keep_alive = keep_alive
+        self._take(resident)
+        try:
+            assert resident.process
+            yield resident.process
+        finally:
+            self._release(resident)
+
+    def residents(self) -> list[Resident]:
+        """Loaded and loading models, the one that stays longest first."""
+        found = [r for r in self._residents.values() if r.ready or not r.process]
+        return sorted(found, key=lambda r: -self.expiry(r))
+
+    def expiry(self, resident: Resident) -> float:
+        """Unix time at which a model goes if nobody asks for it again."""
+        in_use = resident.users or not resident.process
+        return time.time() + resident.keep_alive if in_use else resident.expires_at
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting or self._loads) or any(r.users for r in self._residents.values())
+
+    def unload(self, path: str) -> None:
+        """Unload now, or when the requests running on it have ended.  Not loaded is fine."""
+        if resident := self._residents.get(path):
+            resident.keep_alive, resident.expires_at = 0, time.time()
+            if resident.ready and not resident.users:
+                self._expire(resident)
+
+    async def close(self) -> None:
+        """Unload everything; requests under way are answered with an error."""
+        for task in self._loads.values():
+            task.cancel()
+        await asyncio.gather(*self._loads.values(), return_exceptions=True)
+        for resident in list(self._residents.values()):
+            self._expire(resident)
+        await asyncio.gather(*self._closers)
+
+    # -- lending -----------------------------------------------------------------------------------
+
+    def _ready(self, wanted: Wanted) -> Resident | None:
+        resident = self._residents.get(wanted.load.path)
+        if resident and resident.process and not resident.process.alive:
+            self._expire(resident)  # it crashed: whoever waited has been told
+            return None
+        return (
+            resident
+            if resident and resident.ready and wanted.satisfied_by(resident.wanted)
+            else None
+        )
+
+    async def _queue(self, wanted: Wanted, keep_alive: float | None) -> None:
+        if self._waiting > self._settings.max_queue:
+            raise Busy
+        self._waiting += 1
+        try:
+            if not (task := self._loads.get(wanted.load)):
+                task = asyncio.create_task(self._load(wanted, keep_alive))
+                self._loads[wanted.load] = task
+                task.add_done_callback(lambda _: self._loads.pop(wanted.load, None))
+            # Shielded: a client that leaves does not take the load away from those who wait with
+            # it.
+            await asyncio.shield(task)
+        finally:
+            self._waiting -= 1
+
+    def _take(self, resident: Resident) -> None:
+        resident.users += 1
+        resident.idle.clear()
+        if resident.timer:
+            resident.timer.cancel()
+            resident.timer = None
+
+    def _release(self, resident: Resident) -> None:
+        resident.users -= 1
+        if resident.users:
+            return
+        resident.used_at = time.time()
+        resident.idle.set()
+        self._start_timer(resident)
+
+    def _start_timer(self, resident: Resident) -> None:
+        if resident.keep_alive <= 0 or not resident.ready:
+            self._expire(resident)
+            return
+        resident.expires_at = time.time() + resident.keep_alive
+        if resident.keep_alive != FOREVER:
+            loop = asyncio.get_running_loop()
+            resident.timer = loop.call_later(resident.keep_alive, self._expire, resident)
+
+    def _expire(self, resident: Resident) -> None:
+        if self._residents.get(resident.wanted.load.path) is resident:
+            del self._residents[resident.wanted.load.path]
+        if resident.timer:
+            resident.timer.cancel()
+        resident.idle.set()
+        if resident.process:
+            log.info("unloading %s", resident.wanted.load.path)
+            task = asyncio.create_task(resident.process.close())
+            self._closers.add(task)
+            task.add_done_callback(self._closers.discard)
+
+    # -- loading -----------------------------------------------------------------------------------
+
+    async def _load(self, wanted: Wanted, keep_alive: float | None) -> None:
+        async with self._turn:
+            if self._ready(wanted):
+                return
+            if old := self._residents.get(wanted.load.path):
+                await self._evict(old)
+            load = await self._make_room(wanted)
+            keep = self._settings.keep_alive if keep_alive is None else keep_alive
+            resident = Resident(wanted, keep)
+            self._residents[wanted.load.path] = resident
+            log.info("loading %s", wanted.load.path)
+            try:
+                resident.process = await ModelProcess.start(
+                    load,
+                    self._settings.load_timeout,
+                    lambda fraction: setattr(resident, "fraction", fraction),
+                )
+            except BaseException:
+                self._expire(resident)
+                raise
+            # Whoever asked may have left: it stays for its time all the same, and at least until
+            # they look.
+            resident.keep_alive = max(keep, 1.0)
+            self._start_timer(resident)
+            resident.keep_alive = keep
+
+    async def _make_room(self, wanted: Wanted) -> jobs.Load:
+        """Unload until the model may be loaded; the load, with the number of sequences settled."""
+        options = wanted.load.options
+        cache = wanted.cache_per_token * options.num_ctx
+        while len(self._residents) >= self._settings.max_loaded_models:
+            await self._evict(self._victim())
+        while True:
+            await asyncio.gather(*self._closers)  # memory is only free when its process has gone
+            free = fit.free_memory()
+            slots = options.num_parallel or fit.parallel(cache, max(0, free - wanted.weights))
+            needed = wanted.weights + cache * slots + fit.OVERHEAD
+            if needed <= free or fit.graphics_memory():
+                break  # on a GPU the runtime itself decides how many layers fit
+            if not self._residents:
+                raise LoadFailed(
+                    f"model requires {fit.gib(needed)} but only {fit.gib(free)} are available"
+                    f" (after {fit.gib(fit.OVERHEAD)} overhead)"
+                )
+            await self._evict(self._victim())
+        return structs.replace(wanted.load, options=structs.replace(options, num_parallel=slots))
+
+    def _victim(self) -> Resident:
+        """The idle model that was used longest ago, or if all work, the one to go first."""
+        return min(self._residents.values(), key=lambda r: (bool(r.users), r.used_at))
+
+    async def _evict(self, resident: Resident) -> None:
+        """Unload a model once its requests have ended; new ones for it wait for their turn to load."""
+        resident.leaving = True
+        while resident.users:
+            resident.idle.clear()
+            await resident.idle.wait()
+        if self._residents.get(resident.wanted.load.path) is resident:
+            self._expire(resident)
+        await asyncio.gather(*self._closers)

@@ -1,0 +1,77 @@
+"""What can go wrong, and the HTTP status of each: the only place where the two stand together.
+
+OllmlxError (500)
+ ├ BadRequest (400)          ├ NotFound (404)        ├ Busy (503)
+ ├ Forbidden (403)           ├ Cancelled (499)       ├ WorkerDied (500)
+ ├ LoadFailed (500)          └ Unavailable (500): the engine for a format is not installed
+"""
+
+
+class OllmlxError(Exception):
+    """Anything ollmlx refuses or fails to do; `str` of it is the text a client sees."""
+
+    status = 500
+
+
+class BadRequest(OllmlxError):
+    """The request is wrong and would be wrong again."""
+
+    status = 400
+
+
+class InvalidName(BadRequest):
+    """A model name that no model can have."""
+
+    def __init__(self, message: str = "invalid model name") -> None:
+        super().__init__(message)
+
+
+class Forbidden(OllmlxError):
+    status = 403
+
+
+class NotFound(OllmlxError):
+    """No such model."""
+
+    status = 404
+
+
+class Cancelled(OllmlxError):
+    """The client left before the answer began."""
+
+    status = 499
+
+    def __init__(self) -> None:
+        super().__init__("request canceled")
+
+
+class Busy(OllmlxError):
+    """The queue of requests that wait for a model to load is full."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        # Two spaces: Ollama's text, which clients match on.
+        super().__init__("server busy, please try again.  maximum pending requests exceeded")
+
+
+class WorkerDied(OllmlxError):
+    """A model's process ended while it owed an answer."""
+
+
+class LoadFailed(OllmlxError):
+    """A model could not be loaded."""
+
+
+class Unavailable(OllmlxError):
+    """The library that runs this kind of model is not installed."""
+
+
+_STATUSES: dict[int, type[OllmlxError]] = {
+    error.status: error for error in (BadRequest, Forbidden, NotFound, OllmlxError)
+}
+
+
+def with_status(status: int, message: str) -> OllmlxError:
+    """The error for a status that came over a pipe."""
+    return _STATUSES.get(status, OllmlxError)(message)

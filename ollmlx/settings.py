@@ -1,0 +1,146 @@
+"""OLLAMA_* and OLLMLX_* in the environment → one frozen `Settings`, read once at the entrance and
+passed down.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ollmlx.errors import BadRequest
+
+FOREVER = float("inf")
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}  # Go takes both letters mu
+_DURATION = re.compile(r"([0-9]*\.?[0-9]*)([^0-9.]*)")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a Go duration such as `1h30m`, `300ms`, `-1m`, `0`.  Raises `BadRequest` with Go's
+    text.
+    """
+    sign, rest = (-1.0, text[1:]) if text[:1] == "-" else (1.0, text.removeprefix("+"))
+    if rest == "0":
+        return 0.0
+    total, invalid = 0.0, BadRequest(f'time: invalid duration "{text}"')
+    if not rest:
+        raise invalid
+    while rest:
+        match = _DURATION.match(rest)
+        number, unit = match.groups() if match else ("", "")
+        if not any(c.isdigit() for c in number):
+            raise invalid
+        if not unit:
+            raise BadRequest(f'time: missing unit in duration "{text}"')
+        if unit not in _UNITS:
+            raise BadRequest(f'time: unknown unit "{unit}" in duration "{text}"')
+        total += float(number) * _UNITS[unit]
+        rest = rest[len(number) + len(unit) :]
+    return sign * total
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of the engine room.  The Jupyter extension has a trait for each."""
+
+    host: str = "127.0.0.1"
+    port: int = 11434
+    models: Path = Path("~/.ollama/models")
+    """Ollama's store; ollmlx keeps the MLX models it makes in `mlx/` inside it."""
+    keep_alive: float = 300.0
+    """Seconds a model stays loaded after its last request; infinity is for ever."""
+    load_timeout: float = 300.0
+    """Seconds without progress after which a load is given up; infinity never."""
+    num_parallel: int = 0
+    """Sequences a model runs at once; 0 is as many of 8 as memory has room for."""
+    max_loaded_models: int = 3
+    max_queue: int = 512
+    """Requests that may wait for a model to load."""
+    context_length: int = 0
+    """Default `num_ctx`; 0 chooses by GPU memory."""
+    origins: tuple[str, ...] = ()
+    """Browser origins allowed besides Ollama's defaults; `*` is all."""
+    flash_attention: bool | None = None
+    kv_cache_type: str = "f16"
+    go_template: bool | None = None
+    """True forces a Modelfile's TEMPLATE, False the weights' own Jinja; None chooses."""
+    embedded: bool = True
+    """Whether the model embedded in `ollmlx[demo]` is listed."""
+    debug: bool = False
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Raises `BadRequest` naming the variable whose value cannot be meant."""
+
+    def text(name: str, default: str = "") -> str:
+        return environment.get(name, default).strip().strip("\"'")
+
+    def flag(name: str) -> bool | None:
+        value = text(name)
+        return None if not value else value not in ("0", "f", "F", "false", "FALSE", "False")
+
+    def count(name: str, default: int) -> int:
+        value = text(name) or str(default)
+        if not value.isdecimal():
+            raise BadRequest(f"{name} must be a whole number, not {value!r}")
+        return int(value)
+
+    def seconds(name: str, default: str) -> float:
+        value = text(name) or default
+        try:
+            amount = float(value) if re.fullmatch(r"-?\d+", value) else parse_duration(value)
+        except BadRequest as error:
+            raise BadRequest(f"{name}: {error}") from error
+        return FOREVER if amount < 0 else amount
+
+    cache_type = text("OLLAMA_KV_CACHE_TYPE", "f16") or "f16"
+    if cache_type not in ("f16", "q8_0", "q4_0"):
+        raise BadRequest(f"OLLAMA_KV_CACHE_TYPE must be f16, q8_0 or q4_0, not {cache_type!r}")
+    _, host, port, _ = parse_host(text("OLLAMA_HOST"))
+    load_timeout = seconds("OLLAMA_LOAD_TIMEOUT", "5m")
+    embedded = flag("OLLMLX_EMBEDDED")
+    return Settings(
+        host=host,
+        port=port,
+        models=Path(text("OLLAMA_MODELS") or "~/.ollama/models").expanduser(),
+        keep_alive=seconds("OLLAMA_KEEP_ALIVE", "5m"),
+        load_timeout=load_timeout or FOREVER,
+        num_parallel=count("OLLAMA_NUM_PARALLEL", 0),
+        max_loaded_models=count("OLLAMA_MAX_LOADED_MODELS", 0) or 3,
+        max_queue=count("OLLAMA_MAX_QUEUE", 512),
+        context_length=count("OLLAMA_CONTEXT_LENGTH", 0),
+        origins=tuple(o for o in re.split(r"\s*,\s*", text("OLLAMA_ORIGINS")) if o),
+        flash_attention=flag("OLLAMA_FLASH_ATTENTION"),
+        kv_cache_type=cache_type,
+        go_template=flag("OLLAMA_GO_TEMPLATE"),
+        embedded=True if embedded is None else embedded,
+        debug=bool(flag("OLLAMA_DEBUG")),
+    )
+
+
+def parse_host(text: str) -> tuple[str, str, int, str]:
+    """OLLAMA_HOST → (scheme, host, port, path), with Ollama's defaults for what is missing."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "http", text
+    default = {"http": 80, "https": 443}.get(scheme, 11434) if separator else 11434
+    location, slash, path = rest.partition("/")
+    if location.count(":") > 1 and not location.startswith("["):
+        location = f"[{location}]"  # a bare IPv6 address has no port
+    parts = urlsplit(f"//{location}")
+    try:
+        port = parts.port or default
+    except ValueError:
+        port = default
+    host = parts.hostname or ("" if location.startswith(":") else "127.0.0.1")
+    return scheme, host, port, (slash + path).rstrip("/")

@@ -1,0 +1,44 @@
+"""An installed model, wherever it lies: what the rest of the house needs to know to load, prompt
+and list it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from ollmlx.wire.native import Message, ModelDetails
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    """Shortest display form with its tag; for a path, the path."""
+    full_name: str
+    """`host/namespace/model:tag`, as capability errors spell it."""
+    format: Literal["gguf", "mlx"]
+    path: str
+    """A `.gguf` file, or a folder with `config.json` and safetensors."""
+    digest: str
+    """64 lower-case hex digits."""
+    size: int
+    """Bytes on disk."""
+    modified_at: datetime
+    """With the local time zone."""
+    details: ModelDetails
+    """With `context_length` and `embedding_length` when they are known."""
+    capabilities: tuple[str, ...]
+    source: str
+    """Where it comes from, for people: `ollama`, `embedded`, `ollmlx`, `huggingface`, `path`."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    template: str = ""
+    """Go template; empty when the model brings none."""
+    chat_template: str = ""
+    """Jinja template out of the weights; empty when they hold none."""
+    system: str = ""
+    messages: tuple[Message, ...] = ()
+    licenses: tuple[str, ...] = ()
+    adapters: tuple[str, ...] = ()
+    projectors: tuple[str, ...] = ()
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""

@@ -1,0 +1,244 @@
+"""Request bodies → Structs, as leniently as Go's `encoding/json` and with its error texts.
+
+Field names match whatever their case, unknown fields are ignored, the last of repeated keys wins,
+`null` is absence, only the first JSON value is read.  Every failure is a `BadRequest` with the text
+that Ollama answers.
+"""
+
+import base64
+import binascii
+import json
+import re
+import types
+from functools import cache
+from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from ollmlx.errors import BadRequest
+from ollmlx.settings import FOREVER, parse_duration
+
+T = TypeVar("T", bound=Struct)
+THINK_LEVELS = ("high", "medium", "low", "max")
+_THINK = '"high", "medium", "low", "max", true, or false'
+_GO_NAMES = {
+    str: "string",
+    bool: "bool",
+    int: "int",
+    float: "float64",
+    dict: "map[string]interface {}",
+}
+_LITERALS = {"t": "true", "f": "false", "n": "null"}
+_SYNTAX = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name": "looking for beginning of object key string",
+    "Illegal trailing comma before end of object": "looking for beginning of object key string",
+    "Illegal trailing comma before end of array": "looking for beginning of value",
+    "Expecting ':'": "after object key",
+    "Invalid control character": "in string literal",
+    "Invalid \\escape": "in string escape code",
+    "Invalid \\uXXXX": "in \\u hexadecimal character escape",
+}
+
+
+def decode(body: bytes, kind: type[T], empty: str = "missing request body") -> T:
+    """Decode a request.  `empty` is the error text for a body without anything in it."""
+    text = body.decode("utf-8", "replace").lstrip(" \t\r\n")
+    if not text:
+        raise BadRequest(empty)
+    value = parse(text)
+    if value is None:
+        return kind()
+    if not isinstance(value, dict):
+        raise BadRequest(
+            f"json: cannot unmarshal {_json_kind(value)} into Go value of type api.{kind.__name__}"
+        )
+    decoded: T = _struct(value, kind, f"{kind.__name__}.")
+    return decoded
+
+
+# -- syntax ----------------------------------------------------------------------------------------
+
+
+def parse(text: str) -> Any:
+    """The first JSON value of a text."""
+    try:
+        return json.JSONDecoder(parse_constant=_no_constant).raw_decode(text)[0]
+    except json.JSONDecodeError as error:
+        raise BadRequest(_syntax_error(text, error)) from error
+    except RecursionError as error:
+        raise BadRequest("exceeded max depth") from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise BadRequest(f"invalid character '{name[0]}' looking for beginning of value")
+
+
+def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
+    position, message = error.pos, error.msg
+    if message.startswith("Unterminated string") or not text[position:].strip():
+        return "unexpected EOF"
+    if message.startswith("Expecting value") and (word := _LITERALS.get(text[position])):
+        return _broken_literal(text[position:], word)
+    if message.startswith("Expecting ',' delimiter"):
+        inside = _innermost(text[:position])
+        return _invalid(text[position], f"after {inside}")
+    if message.startswith("Illegal trailing comma"):
+        position = next(i for i in range(position + 1, len(text)) if not text[i].isspace())
+    if message.startswith("Invalid \\escape"):
+        position += 1
+    known = (after for start, after in _SYNTAX.items() if message.startswith(start))
+    return _invalid(text[position], next(known, "looking for beginning of value"))
+
+
+def _invalid(character: str, where: str) -> str:
+    shown = {"'": r"'\''", '"': "'\"'", "\n": r"'\n'", "\t": r"'\t'", "\r": r"'\r'"}
+    return f"invalid character {shown.get(character, repr(character))} {where}"
+
+
+def _broken_literal(rest: str, word: str) -> str:
+    for index, expected in enumerate(word):
+        if index >= len(rest):
+            return "unexpected EOF"
+        if rest[index] != expected:
+            return _invalid(rest[index], f"in literal {word} (expecting '{expected}')")
+    return _invalid(rest[0], "looking for beginning of value")
+
+
+def _innermost(before: str) -> str:
+    """What a value was read into just before this point."""
+    outside = re.sub(r'"(?:[^"\\]|\\.)*"', "", before, flags=re.DOTALL)
+    depth = 0
+    for character in reversed(outside):
+        depth += (character in "]}") - (character in "[{")
+        if depth < 0:
+            return "array element" if character == "[" else "object key:value pair"
+    return "top-level value"
+
+
+# -- types -----------------------------------------------------------------------------------------
+
+
+@cache
+def _fields(kind: type[Struct]) -> dict[str, tuple[str, str, Any]]:
+    """Lower-case wire name → (attribute, wire name, type)."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        f.encode_name.lower(): (f.name, f.encode_name, hints[f.name])
+        for f in msgspec.structs.fields(kind)
+    }
+
+
+def _struct(value: dict[str, Any], kind: type[Struct], path: str) -> Any:
+    fields, found = _fields(kind), {}
+    # Exact spellings are taken last, so that they win over other cases of the same name.
+    for key, item in sorted(value.items(), key=lambda pair: _exact(fields, pair[0])):
+        if (field := fields.get(key.lower())) and item is not None:
+            attribute, name, hint = field
+            found[attribute] = _convert(item, hint, f"{path}{name}")
+    return kind(**found)
+
+
+def _exact(fields: dict[str, tuple[str, str, Any]], key: str) -> bool:
+    field = fields.get(key.lower())
+    return field is not None and field[1] == key
+
+
+def _convert(value: Any, hint: Any, path: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _convert(_PARSERS[arguments[1]](value), arguments[0], path)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert(value, next(a for a in arguments if a is not type(None)), path)
+    if origin is list and isinstance(value, list):
+        return [_convert(item, arguments[0], path) for item in value if item is not None]
+    if origin is dict and isinstance(value, dict):
+        return {k: _convert(item, arguments[1], f"{path}.{k}") for k, item in value.items()}
+    if isinstance(hint, type) and issubclass(hint, Struct) and isinstance(value, dict):
+        return _struct(value, hint, f"{path}.")
+    if _is_scalar(value, hint):
+        return float(value) if hint is float else int(value) if hint is int else value
+    raise BadRequest(
+        f"json: cannot unmarshal {_json_kind(value, hint)} into Go struct field {path}"
+        f" of type {_go_name(hint)}"
+    )
+
+
+def _is_scalar(value: Any, hint: Any) -> bool:
+    if isinstance(value, bool) or hint is bool:
+        return hint is bool and isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and -(2**63) <= value < 2**63
+    return (
+        (hint is float and isinstance(value, (int, float))) or (hint is str and isinstance(value, str))
+    )
+
+
+def _go_name(hint: Any) -> str:
+    if get_origin(hint) is list:
+        return f"[]{_go_name(get_args(hint)[0])}"
+    plain = get_origin(hint) or hint
+    if plain is Annotated:
+        return _go_name(get_args(hint)[0])
+    return _GO_NAMES.get(plain) or f"api.{getattr(plain, '__name__', 'Value')}"
+
+
+def _json_kind(value: Any, hint: Any = None) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case str():
+            return "string"
+        case dict():
+            return "object"
+        case list():
+            return "array"
+        case None:
+            return "null"
+        case _:
+            return f"number {value}" if hint is int else "number"
+
+
+# -- values with a grammar of their own ------------------------------------------------------------
+
+
+def _keep_alive(value: Any) -> float:
+    """Seconds; negative is for ever.  A bare number is seconds, a text a Go duration."""
+    match value:
+        case bool():
+            raise BadRequest("Unsupported type: 'bool'")
+        case int() | float():
+            seconds = float(value)
+        case str():
+            seconds = parse_duration(value)
+        case list():
+            raise BadRequest("Unsupported type: '[]interface {}'")
+        case _:
+            raise BadRequest("Unsupported type: 'map[string]interface {}'")
+    return FOREVER if seconds < 0 else seconds
+
+
+def _think(value: Any) -> bool | str:
+    if isinstance(value, bool) or value in THINK_LEVELS:
+        return value  # type: ignore[no-any-return]  # narrowed to bool or str by the line above
+    if isinstance(value, str):
+        raise BadRequest(f'invalid think value: "{value}" (must be {_THINK})')
+    raise BadRequest(f"think must be a boolean or string ({_THINK})")
+
+
+def _image(value: Any) -> Any:
+    if isinstance(value, str):
+        text = value.replace("\r", "").replace("\n", "")
+        try:
+            base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError) as error:
+            wrong = re.search(r"[^A-Za-z0-9+/]", text.rstrip("="))
+            at = wrong.start() if wrong else len(text) // 4 * 4
+            raise BadRequest(f"illegal base64 data at input byte {at}") from error
+    return value
+
+
+_PARSERS = {"keep_alive": _keep_alive, "think": _think, "image": _image}

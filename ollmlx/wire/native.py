@@ -1,0 +1,331 @@
+"""The Ollama API as types: the vocabulary of the whole house.
+
+A field without a default is always written, one with a default only when it differs (Go's
+`omitempty`).  Field order is the order on the wire.  Durations are nanoseconds, sizes bytes, times
+RFC 3339 text. Source: Ollama's `api/types.go` as of 2026-08, https://docs.ollama.com/api.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Raw, Struct, field
+
+KeepAlive = Annotated[float | None, "keep_alive"]
+"""Seconds; infinity is for ever, None not said."""
+Think = Annotated[bool | str | None, "think"]
+Image = Annotated[str, "image"]
+"""Standard base64 with padding."""
+
+# -- shared ----------------------------------------------------------------------------------------
+
+
+class ToolProperty(Struct, omit_defaults=True, rename={"any_of": "anyOf"}):
+    """What is kept of a parameter's JSON Schema before it meets a template."""
+
+    any_of: list["ToolProperty"] = []
+    type: Any = None
+    items: Any = None
+    description: str = ""
+    enum: list[Any] = []
+    properties: dict[str, "ToolProperty"] = {}
+    required: list[str] = []
+
+
+class ToolParameters(Struct, omit_defaults=True, rename={"defs": "$defs"}):
+    type: str = ""
+    defs: Any = None
+    items: Any = None
+    required: list[str] = []
+    properties: dict[str, ToolProperty] = {}
+
+
+class ToolFunction(Struct, omit_defaults=True):
+    name: str = ""
+    description: str = ""
+    parameters: ToolParameters = field(default_factory=ToolParameters)
+
+
+class Tool(Struct, omit_defaults=True):
+    type: str = ""
+    items: Any = None
+    function: ToolFunction = field(default_factory=ToolFunction)
+
+
+class ToolCallFunction(Struct):
+    name: str = ""
+    arguments: dict[str, Any] = {}
+    index: int = 0
+
+
+class ToolCall(Struct, omit_defaults=True):
+    function: ToolCallFunction = field(default_factory=ToolCallFunction)
+    id: str = ""
+
+
+class Message(Struct, omit_defaults=True):
+    role: str = ""
+    content: str = ""
+    thinking: str = ""
+    images: list[Image] = []
+    tool_calls: list[ToolCall] = []
+    tool_name: str = ""
+    tool_call_id: str = ""
+
+
+class Reply(Struct, omit_defaults=True):
+    """A message of an answer: its role and content are always written."""
+
+    role: str
+    content: str
+    thinking: str = ""
+    tool_calls: list["ReplyToolCall"] = []
+
+
+class ReplyFunction(Struct):
+    index: int
+    name: str
+    arguments: dict[str, Any]
+
+
+class ReplyToolCall(Struct, omit_defaults=True, kw_only=True):
+    id: str = ""
+    """Empty, and so absent, on /api/generate."""
+    function: ReplyFunction
+
+
+class TopLogprob(Struct, omit_defaults=True):
+    token: str
+    logprob: float | int
+    bytes: list[int] = []
+
+
+class Logprob(Struct, omit_defaults=True):
+    token: str
+    logprob: float | int
+    bytes: list[int] = []
+    top_logprobs: list[TopLogprob] = []
+
+
+class ModelDetails(Struct, omit_defaults=True):
+    parent_model: str
+    format: str
+    family: str
+    families: list[str] | None
+    parameter_size: str
+    quantization_level: str
+    context_length: int = 0
+    """Written by /api/tags only, like the next."""
+    embedding_length: int = 0
+
+
+# -- generate and chat -----------------------------------------------------------------------------
+
+
+class GenerateRequest(Struct, rename={"debug_render_only": "_debug_render_only"}):
+    model: str = ""
+    prompt: str = ""
+    suffix: str = ""
+    system: str = ""
+    template: str = ""
+    context: list[int] = []
+    stream: bool | None = None
+    raw: bool = False
+    format: Any = None
+    keep_alive: KeepAlive = None
+    images: list[Image] = []
+    options: dict[str, Any] = {}
+    think: Think = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
+    debug_render_only: bool = False
+
+
+class ChatRequest(Struct, rename={"debug_render_only": "_debug_render_only"}):
+    model: str = ""
+    messages: list[Message] = []
+    stream: bool | None = None
+    format: Any = None
+    keep_alive: KeepAlive = None
+    tools: list[Tool] = []
+    options: dict[str, Any] = {}
+    think: Think = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
+    debug_render_only: bool = False
+
+
+class DebugInfo(Struct, omit_defaults=True):
+    rendered_template: str
+    image_count: int = 0
+
+
+class Metrics(Struct, frozen=True):
+    """What a finished generation cost; copied into the last response."""
+
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+    prompt_eval_duration: int = 0
+    eval_count: int = 0
+    eval_duration: int = 0
+
+
+class GenerateResponse(
+    Struct, omit_defaults=True, kw_only=True, rename={"debug_info": "_debug_info"}
+):
+    model: str
+    created_at: str
+    response: str
+    thinking: str = ""
+    done: bool
+    done_reason: str = ""
+    context: list[int] = []
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+    prompt_eval_duration: int = 0
+    eval_count: int = 0
+    eval_duration: int = 0
+    tool_calls: list[ReplyToolCall] = []
+    debug_info: DebugInfo | None = None
+    logprobs: list[Logprob] = []
+
+
+class ChatResponse(Struct, omit_defaults=True, rename={"debug_info": "_debug_info"}):
+    model: str
+    created_at: str
+    message: Reply
+    done: bool
+    done_reason: str = ""
+    debug_info: DebugInfo | None = None
+    logprobs: list[Logprob] = []
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+    prompt_eval_duration: int = 0
+    eval_count: int = 0
+    eval_duration: int = 0
+
+
+# -- embeddings ------------------------------------------------------------------------------------
+
+
+class EmbedRequest(Struct):
+    model: str = ""
+    input: Any = None
+    keep_alive: KeepAlive = None
+    truncate: bool | None = None
+    dimensions: int = 0
+    options: dict[str, Any] = {}
+
+
+class EmbedResponse(Struct, omit_defaults=True):
+    model: str
+    embeddings: list[Raw]
+    """Each a JSON array of float32, in the shortest text that reads back the same."""
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+
+
+class EmbeddingRequest(Struct):
+    model: str = ""
+    prompt: str = ""
+    keep_alive: KeepAlive = None
+    options: dict[str, Any] = {}
+
+
+class EmbeddingResponse(Struct):
+    embedding: list[float]
+
+
+# -- models ----------------------------------------------------------------------------------------
+
+
+class ShowRequest(Struct):
+    model: str = ""
+    name: str = ""
+    """Old spelling of `model`."""
+    verbose: bool = False
+    system: str = ""
+    template: str = ""
+    options: dict[str, Any] = {}
+
+
+class ShowMessage(Struct):
+    role: str
+    content: str
+
+
+class Tensor(Struct):
+    name: str
+    type: str
+    shape: list[int]
+
+
+class ShowResponse(Struct, omit_defaults=True, kw_only=True):
+    license: str = ""
+    modelfile: str = ""
+    parameters: str = ""
+    template: str = ""
+    system: str = ""
+    details: ModelDetails
+    messages: list[ShowMessage] = []
+    model_info: dict[str, Any]
+    projector_info: dict[str, Any] = {}
+    tensors: list[Tensor] = []
+    capabilities: list[str] = []
+    modified_at: str
+    requires: str = ""
+
+
+class ListedModel(Struct, omit_defaults=True):
+    name: str
+    model: str
+    modified_at: str
+    size: int
+    digest: str
+    details: ModelDetails
+    capabilities: list[str] = []
+
+
+class ListResponse(Struct):
+    models: list[ListedModel]
+
+
+class RunningModel(Struct):
+    name: str
+    model: str
+    size: int
+    digest: str
+    details: ModelDetails
+    expires_at: str
+    size_vram: int
+    context_length: int
+
+
+class ProcessResponse(Struct):
+    models: list[RunningModel]
+
+
+class VersionResponse(Struct):
+    version: str
+
+
+class CloudStatus(Struct):
+    disabled: bool
+    source: str
+
+
+class StatusResponse(Struct):
+    cloud: CloudStatus
+
+
+class ErrorResponse(Struct):
+    error: str
+
+
+DoneReason = Literal["stop", "length", "load", "unload"]
