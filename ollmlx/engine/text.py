@@ -41,7 +41,7 @@ class TextStream:
         return text[:shown]
 
     def flush(self) -> str:
-        """At the end: what was held back, a character cut short as U+FFFD; after a stop, nothing."""
+        """At the end: what was held back, a cut character as U+FFFD; after a stop, nothing."""
         if self.stopped:
             return ""
         text, self._held = self._held + self._decode(b"", True), ""
