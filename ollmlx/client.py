@@ -1,0 +1,153 @@
+"""The API from the other end: finds the server a kernel lives in, for the `ollama` package.
+
+Nothing here speaks the protocol; that is the `ollama` package's work.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import ollama
+from jupyter_core.paths import jupyter_runtime_dir
+
+from ollmlx.errors import OllmlxError
+from ollmlx.settings import parse_host
+
+DEFAULT_URL = "http://127.0.0.1:11434"
+_PROBE_SECONDS = 2.0
+
+
+class NoServer(OllmlxError, ConnectionError):
+    """Nothing answers where a server could be."""
+
+    def __init__(self, tried: Mapping[str, str]) -> None:
+        places = "".join(f"\n  {rule}: {url}" for rule, url in tried.items())
+        super().__init__(
+            "no ollmlx server answers; start one with `jupyter lab` or `ollmlx serve`, "
+            f"or name one in OLLMLX_HOST{places and '. Tried:'}{places}"
+        )
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server is, what it wants to be shown, and why we think so."""
+
+    url: str
+    """Base of the Ollama API, without a trailing slash."""
+    rule: str
+    """What named it, in words for `%ollmlx status`."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine: a proxy would look for it on its own loopback."""
+        return httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for an httpx client, and so for an `ollama` one."""
+        return {"headers": dict(self.headers), "trust_env": not self.local}
+
+    def answers(self) -> bool:
+        """Whether an Ollama API is there and lets us in."""
+        try:
+            response = httpx.get(f"{self.url}/api/version", timeout=_PROBE_SECONDS, **self.options)
+            return response.is_success and "version" in response.json()
+        except (httpx.HTTPError, ValueError):
+            return False
+
+
+def find(host: str | None = None, environment: Mapping[str, str] = os.environ) -> Server:
+    """The first server of: `host`, OLLMLX_HOST, the Jupyter server this kernel belongs to, any
+    other ollmlx of this user, 127.0.0.1:11434, OLLAMA_HOST.
+
+    The first two are taken at their word; each of the others has to answer.  Raises `NoServer`.
+    """
+    if named := host or environment.get("OLLMLX_HOST", ""):
+        return Server(base_url(named), "the given address" if host else "OLLMLX_HOST")
+    tried: dict[str, str] = {}
+    for server in _candidates(environment):
+        if server.answers():
+            return server
+        tried[server.rule] = server.url
+    raise NoServer(tried)
+
+
+def base_url(host: str) -> str:
+    """Complete an address written as OLLAMA_HOST allows: `:8000`, `box`, `http://box:8888/ollama/`."""
+    scheme, name, port, path = parse_host(host)
+    name = "127.0.0.1" if name in ("", "0.0.0.0", "::") else name
+    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{path}"
+
+
+def _candidates(environment: Mapping[str, str]) -> Iterator[Server]:
+    runtime = Path(jupyter_runtime_dir())
+    if (pid := environment.get("JPY_PARENT_PID", "")).isdecimal():
+        yield from _mount(runtime / f"jpserver-{pid}.json")
+    yield from _instances(runtime)
+    yield Server(DEFAULT_URL, "Ollama's usual port")
+    if outside := environment.get("OLLAMA_HOST", ""):
+        yield Server(base_url(outside), "OLLAMA_HOST")
+
+
+def _mount(file: Path) -> Iterator[Server]:
+    """The `/ollama` of the Jupyter server that wrote this file; its token opens it."""
+    info = _read(file)
+    url, token = info.get("url", ""), info.get("token", "")
+    if url.startswith(("http://", "https://")):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        yield Server(f"{url.rstrip('/')}/ollama", "the Jupyter server of this kernel", headers)
+
+
+def _instances(runtime: Path) -> Iterator[Server]:
+    """The servers that told where they are in `ollmlx-<pid>.json`, the youngest first."""
+    for file in sorted(runtime.glob("ollmlx-*.json"), key=_age):
+        info = _read(file)
+        if url := info.get("url", ""):
+            token = info.get("token", "")
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            yield Server(url.rstrip("/"), f"ollmlx's note {file.name}", headers)
+
+
+def _age(file: Path) -> float:
+    try:
+        return -file.stat().st_mtime
+    except FileNotFoundError:  # its server ended while we looked
+        return 0.0
+
+
+def _read(file: Path) -> dict[str, str]:
+    """The texts of a JSON object; nothing when the file is gone or half written."""
+    try:
+        info = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {key: text for key, text in info.items() if isinstance(text, str)}
+
+
+class Client(ollama.Client):
+    """The `ollama` package's client of the server `find` finds; `options` go to httpx.
+
+    Raises `NoServer`.
+    """
+
+    def __init__(self, host: str | None = None, **options: Any) -> None:
+        self.server = find(host)
+        super().__init__(self.server.url, **_merge(self.server.options, options))
+
+
+class AsyncClient(ollama.AsyncClient):
+    """`Client` for an event loop; making one looks for the server, some milliseconds; it blocks."""
+
+    def __init__(self, host: str | None = None, **options: Any) -> None:
+        self.server = find(host)
+        super().__init__(self.server.url, **_merge(self.server.options, options))
+
+
+def _merge(found: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    headers = {**found["headers"], **(given.get("headers") or {})}
+    return {**found, **given, "headers": headers}
