@@ -1,0 +1,240 @@
+"""MLX models, through mlx-lm's `BatchGenerator` and only its public members.
+
+One thread makes, uses and closes a backend: MLX's streams belong to the thread that made them.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
+
+from ollmlx.engine import mlx_cuda, mlx_device
+from ollmlx.engine.backend import Report
+from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOptions, ModelInfo
+from ollmlx.engine.mlx_embed import Embedder
+from ollmlx.engine.mlx_folder import REFUSALS, context_limit, load_weights, read_config
+from ollmlx.engine.mlx_prefixes import Cache, Prefixes
+from ollmlx.engine.mlx_rows import Row
+from ollmlx.engine.mlx_vocabulary import Vocabulary
+from ollmlx.errors import LoadFailed, OllmlxError
+
+_IDLE_CHUNK = 2048
+"""Prompt tokens read in a step while no answer waits for it."""
+_TAIL = 16
+"""A cache that cannot be cut is kept this far before a prompt's end too: what follows there, the
+head of the answer, is written anew by some templates on the next turn."""
+_WINDOWS_KEPT = 2
+"""Full context windows that the prefix cache has room for."""
+
+
+class MlxBackend:
+    def __init__(self, path: str, options: LoadOptions, report: Report) -> None:
+        folder = Path(path)
+        mlx_device.prepare(options)
+        config = read_config(folder)
+        self._words = Vocabulary(folder, config)
+        self._model = load_weights(folder, config, options.adapters, report)
+        if mx.cuda.is_available() and not mlx_device.on_cpu():
+            mlx_cuda.flatten_rows(self._model)
+        num_ctx = min(options.num_ctx, context_limit(config) or options.num_ctx)
+        num_vocab, window = _try_out(self._model, num_ctx)
+        self._prefixes = Prefixes(_WINDOWS_KEPT * window)
+        self._embedder = Embedder(self._model, folder, num_ctx, options.num_batch)
+        self._options = options
+        self._waiting: deque[Row] = deque()
+        self._live: dict[int, Row] = {}
+        self._events: list[Delta | Embedded | Failed] = []
+        self._generator = self._new_generator()
+        caches = window * (options.num_parallel + _WINDOWS_KEPT)
+        self.info = self._describe(num_ctx, num_vocab, caches)
+        report(1.0)
+
+    def tokenize(self, text: str, special: bool) -> list[int]:
+        return self._words.tokenize(text, special)
+
+    def detokenize(self, tokens: list[int]) -> str:
+        return self._words.detokenize(tokens)
+
+    def submit(self, job: Generate) -> None:
+        try:
+            self._waiting.append(Row(job, self._words, self.info.num_ctx, self.info.num_vocab))
+        except OllmlxError as error:
+            self._events.append(Failed(job.id, str(error), error.status))
+
+    def embed(self, job: Embed) -> None:
+        try:
+            self._embedder.add(job)
+        except OllmlxError as error:
+            self._events.append(Failed(job.id, str(error), error.status))
+
+    def cancel(self, job_id: int) -> None:
+        self._embedder.cancel(job_id)
+        self._events = [event for event in self._events if event.id != job_id]
+        self._waiting = deque(row for row in self._waiting if row.job.id != job_id)
+        for uid in [uid for uid, row in self._live.items() if row.job.id == job_id]:
+            self._leave(uid)
+
+    def step(self) -> list[Delta | Embedded | Failed]:
+        events, self._events = self._events, []
+        events += self._embedder.step()
+        self._admit()
+        if self._live:
+            events += self._advance()
+        return events
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._events or self._waiting or self._live or self._embedder.busy)
+
+    def close(self) -> None:
+        self._generator.close()
+        self._waiting.clear()
+        self._live.clear()
+        self._prefixes.clear()
+        del self._generator, self._embedder, self._model
+        mlx_device.let_go()
+
+    def _describe(self, num_ctx: int, num_vocab: int, caches: int) -> ModelInfo:
+        size = caches + sum(a.nbytes for _, a in tree_flatten(self._model.parameters()))
+        return ModelInfo(
+            num_ctx=num_ctx,
+            num_vocab=num_vocab,
+            size=size,
+            size_vram=0 if mlx_device.on_cpu() else size,
+            bos=self._words.bos,
+            eos=self._words.eos,
+            adds_bos=self._words.adds_bos,
+            can_embed=self._embedder.able,
+        )
+
+    def _new_generator(self) -> BatchGenerator:
+        generator = BatchGenerator(
+            self._model,
+            stop_tokens=[[token] for token in sorted(self._words.ends)],
+            completion_batch_size=self._options.num_parallel,
+            prefill_batch_size=1,
+            prefill_step_size=max(_IDLE_CHUNK, self._options.num_batch),
+            stream=mx.default_stream(mx.default_device()),
+        )
+        mlx_device.unwire()
+        return generator
+
+    def _admit(self) -> None:
+        """Let waiting jobs in, one prompt at a time, so that each finds what others have read."""
+        while self._waiting and len(self._live) < self._options.num_parallel:
+            if not all(row.decoding for row in self._live.values()):
+                return
+            row = self._waiting.popleft()
+            row.start()
+            row.cached = self._enter(row)
+
+    def _enter(self, row: Row) -> int:
+        """Put a row into the batch; how many tokens of its prompt need not be read."""
+        cache, reused = self._prefixes.find(row.prompt)
+        whole = can_trim_prompt_cache(cache or make_prompt_cache(self._model))
+        row.boundary = 0 if whole else max(0, len(row.prompt) - _TAIL)
+        cuts = [reused, row.boundary, None] if row.boundary > reused else [reused, None]
+        (uid,) = self._generator.insert_segments(
+            [[row.prompt[a:b] for a, b in itertools.pairwise(cuts)]],
+            max_tokens=[row.room],
+            caches=[cache],
+            all_tokens=[row.prompt[:reused]],
+            samplers=[row.sampler],
+            logits_processors=[row.processors],
+        )
+        self._live[uid] = row
+        return reused
+
+    def _advance(self) -> list[Delta | Failed]:
+        decoding = any(row.decoding for row in self._live.values())
+        chunk = self._options.num_batch
+        self._generator.prefill_step_size = chunk if decoding else max(_IDLE_CHUNK, chunk)
+        try:
+            read, answers = self._generator.next()
+        except REFUSALS as error:
+            return self._start_over(error)
+        for progress in read:
+            self._note(progress)
+        return [*self._failures(), *(self._take(a) for a in answers if a.uid in self._live)]
+
+    def _note(self, progress: Any) -> None:
+        """A piece of a prompt was read."""
+        row = self._live[progress.uid]
+        row.decoding = progress.end_of_prompt
+        if row.boundary and progress.end_of_segment and not row.decoding:
+            cache, tokens = self._generator.extract_cache([progress.uid])[progress.uid]
+            if len(tokens) == row.boundary:
+                self._keep(tokens, cache)
+
+    def _failures(self) -> list[Failed]:
+        failed = [(uid, row.failure) for uid, row in self._live.items() if row.failure]
+        for uid, _ in failed:
+            self._leave(uid)
+        return [failure for _, failure in failed]
+
+    def _take(self, answer: Any) -> Delta:
+        row = self._live[answer.uid]
+        delta = row.take(answer.token, answer.finish_reason)
+        if answer.finish_reason:  # the batch has let go of it already
+            del self._live[answer.uid]
+            if delta.finish:
+                self._keep(answer.all_tokens, answer.prompt_cache)
+            else:
+                row.shift()
+                self._enter(row)
+        elif delta.finish:
+            self._leave(answer.uid)
+        return delta
+
+    def _leave(self, uid: int) -> None:
+        """Take a row out of the batch, wherever it is, and keep what it has read."""
+        row = self._live.pop(uid)
+        left = self._generator.remove([uid], return_prompt_caches=True)
+        if uid in left and not row.failure:
+            cache, tokens = left[uid]
+            self._keep(tokens, cache)
+
+    def _keep(self, tokens: Sequence[int], cache: Cache) -> None:
+        if tokens:
+            self._prefixes.put(tokens, cache)
+
+    def _start_over(self, error: BaseException) -> list[Delta | Failed]:
+        """After the batch itself failed nothing in it can be trusted."""
+        failed = [Failed(row.job.id, f"MLX failed: {error}") for row in self._live.values()]
+        self._live.clear()
+        self._prefixes.clear()
+        self._generator.close()
+        self._generator = self._new_generator()
+        mx.clear_cache()
+        return [*failed]
+
+
+def _try_out(model: nn.Module, num_ctx: int) -> tuple[int, int]:
+    """Read one token: the vocabulary's size, and the bytes of a full window's cache.
+
+    Raises `LoadFailed` where the model does not run, or cannot run in a batch.
+    """
+    try:
+        cache = make_prompt_cache(model)
+        logits = model(mx.array([[0]]), cache=cache)
+        mx.eval(logits)
+    except REFUSALS as error:
+        raise LoadFailed(f"the model does not run: {error}") from error
+    if unbatched := [type(layer).__name__ for layer in cache if not hasattr(layer, "merge")]:
+        raise LoadFailed(f"this model's {unbatched[0]} does not work with mlx-lm's batches")
+    return int(logits.shape[-1]), sum(_grown(layer, num_ctx) for layer in cache)
+
+
+def _grown(layer: Any, num_ctx: int) -> int:
+    """Bytes of a layer's cache at a full window; it grows by `step` tokens, up to `max_size`."""
+    if isinstance(parts := getattr(layer, "caches", None), (list, tuple)):
+        return sum(_grown(part, num_ctx) for part in parts)
+    tokens = min(num_ctx, getattr(layer, "max_size", num_ctx))
+    return int(layer.nbytes) * -(-tokens // layer.step if hasattr(layer, "step") else -1)

@@ -1,0 +1,156 @@
+"""From logits to the next token, as llama.cpp's default chain goes, in the callables mlx-lm takes.
+
+Samplers take log-probabilities `[rows, vocabulary]` and give tokens `[rows]`; processors take the
+tokens so far and logits `[1, vocabulary]` and give logits.  None may raise inside a batch; see
+`mlx_rows.Row.guarded`.
+"""
+
+import math
+import secrets
+from collections import deque
+from collections.abc import Callable
+
+import mlx.core as mx
+import numpy as np
+
+from ollmlx.engine.grammar import Matcher
+from ollmlx.engine.jobs import Sampling, TokenLogprob
+
+Sampler = Callable[[mx.array], mx.array]
+Processor = Callable[[mx.array, mx.array], mx.array]
+
+
+def greedy(logprobs: mx.array) -> mx.array:
+    """Rows that share this very function are sampled in one call."""
+    return mx.argmax(logprobs, axis=-1)
+
+
+def sampler_for(sampling: Sampling) -> Sampler:
+    return greedy if sampling.temperature <= 0 else Draw(sampling)
+
+
+class Draw:
+    """Draws one row's tokens with a random key of its own: the same alone and in a batch."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        seed = sampling.seed if sampling.seed >= 0 else secrets.randbits(63)
+        self._key = mx.random.key(seed % 2**64)
+        self._sampling = sampling
+
+    def __call__(self, logprobs: mx.array) -> mx.array:
+        wanted = self._sampling
+        tokens = _likeliest(logprobs, wanted.top_k)
+        kept = mx.take_along_axis(logprobs, tokens, axis=-1)
+        if wanted.typical_p < 1:
+            kept = _typical(kept, wanted.typical_p)
+        if wanted.top_p < 1:
+            kept = _top_p(kept, wanted.top_p)
+        if wanted.min_p > 0:
+            least = mx.max(kept, axis=-1, keepdims=True) + math.log(wanted.min_p)
+            kept = mx.where(kept >= least, kept, -mx.inf)
+        self._key, key = mx.random.split(self._key)
+        place = mx.random.categorical(kept * (1 / wanted.temperature), key=key)
+        return mx.take_along_axis(tokens, place[:, None], axis=-1)[:, 0]
+
+
+def _likeliest(logprobs: mx.array, top_k: int) -> mx.array:
+    """Tokens `[rows, k]`, likeliest first; all of them where `top_k` is off."""
+    if not 0 < top_k < logprobs.shape[-1]:
+        return mx.argsort(-logprobs, axis=-1)
+    tokens = mx.argpartition(-logprobs, kth=top_k - 1, axis=-1)[:, :top_k]
+    order = mx.argsort(-mx.take_along_axis(logprobs, tokens, axis=-1), axis=-1)
+    return mx.take_along_axis(tokens, order, axis=-1)
+
+
+def _top_p(kept: mx.array, mass: float) -> mx.array:
+    """The likeliest that together reach `mass`, one at least; `kept` is sorted."""
+    chances = mx.softmax(kept, axis=-1, precise=True)
+    before = mx.cumsum(chances, axis=-1) - chances
+    return mx.where(before < max(mass, 1e-9), kept, -mx.inf)
+
+
+def _typical(kept: mx.array, mass: float) -> mx.array:
+    """Those whose surprise is nearest the expected one (arXiv:2202.00666), up to `mass`."""
+    logs = kept - mx.logsumexp(kept, axis=-1, keepdims=True)
+    chances = mx.exp(logs)
+    entropy = -mx.sum(mx.where(chances > 0, chances * logs, 0), axis=-1, keepdims=True)
+    order = mx.argsort(mx.abs(-logs - entropy), axis=-1)
+    sorted_chances = mx.take_along_axis(chances, order, axis=-1)
+    near = mx.cumsum(sorted_chances, axis=-1) - sorted_chances <= mass
+    back = mx.argsort(order, axis=-1)
+    return mx.where(mx.take_along_axis(near, back, axis=-1), kept, -mx.inf)
+
+
+class Penalties:
+    """llama.cpp's repeat, frequency and presence penalties over the last `last_n` tokens."""
+
+    def __init__(self, sampling: Sampling, num_ctx: int) -> None:
+        self._last_n = num_ctx if sampling.repeat_last_n < 0 else sampling.repeat_last_n
+        self._repeat = sampling.repeat_penalty
+        self._frequency = sampling.frequency_penalty
+        self._presence = sampling.presence_penalty
+
+    @property
+    def wanted(self) -> bool:
+        return self._last_n > 0 and (self._repeat, self._frequency, self._presence) != (1, 0, 0)
+
+    def __call__(self, tokens: mx.array, logits: mx.array) -> mx.array:
+        counts = mx.zeros(logits.shape[-1]).at[tokens[-self._last_n :]].add(1.0)
+        scaled = mx.where(logits <= 0, logits * self._repeat, logits / self._repeat)
+        lowered = scaled - counts * self._frequency - self._presence
+        return mx.where(counts > 0, lowered, logits)
+
+
+class Constraint:
+    """Keeps an answer inside a grammar."""
+
+    def __init__(self, matcher: Matcher, ends: frozenset[int]) -> None:
+        self._matcher, self._ends = matcher, ends
+        self._sampled: mx.array | None = None
+
+    def watching(self, sampler: Sampler) -> Sampler:
+        """`sampler`, its token noted: reading that array does not queue behind the forward pass,
+        as the end of `tokens` would."""
+
+        def watched(logprobs: mx.array) -> mx.array:
+            self._sampled = sampler(logprobs)
+            return self._sampled
+
+        return watched
+
+    def forget(self) -> None:
+        """The last sampled token will not be used."""
+        self._sampled = None
+
+    def __call__(self, tokens: mx.array, logits: mx.array) -> mx.array:
+        mx.async_eval(logits)  # type: ignore[no-untyped-call]  # runs while the mask is made
+        if self._sampled is not None:
+            token = int(np.array(self._sampled)[0])
+            if token in self._ends:
+                return logits
+            self._matcher.consume(token)
+        return mx.where(mx.array(self._matcher.allowed()), logits, -mx.inf)
+
+
+class Recorder:
+    """Notes each token's log-probabilities before anything bends them."""
+
+    def __init__(self, top: int, piece: Callable[[int], bytes]) -> None:
+        self._top, self._piece = top, piece
+        self._steps: deque[mx.array] = deque()
+
+    def forget(self) -> None:
+        self._steps.clear()
+
+    def __call__(self, tokens: mx.array, logits: mx.array) -> mx.array:
+        row = logits[0].astype(mx.float32)
+        self._steps.append(row - mx.logsumexp(row))
+        return logits
+
+    def take(self, token: int) -> TokenLogprob:
+        """Of the oldest step not yet taken, in which `token` was sampled."""
+        logprobs = self._steps.popleft()
+        values = np.array(logprobs)
+        likeliest = np.array(_likeliest(logprobs[None], self._top)[0]) if self._top else ()
+        top = [(self._piece(int(i)), float(values[i])) for i in likeliest[: self._top]]
+        return TokenLogprob(self._piece(token), float(values[token]), top)
