@@ -1,0 +1,125 @@
+"""A folder that appears whole or not at all: filled beside its place, synced, then renamed.
+
+A killed process leaves a hidden folder, which the next attempt at the same target removes.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ollmlx.convert.refusals import TargetInTheWay
+
+
+@contextmanager
+def appearing(target: Path, replace: bool = False) -> Iterator[Path]:
+    """An empty folder to fill; it becomes `target` if the block ends well and is removed if not.
+
+    `replace` allows a model in its place, which stays until then.  Raises `TargetInTheWay`.
+    """
+    target = target.absolute()
+    _check(target, replace)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    filling = target.parent / f".{target.name}.converting"
+    lock = _claim(filling)
+    try:
+        _recover(target)
+        yield filling
+        _write_through(filling)
+        _check(target, replace)
+        _swap(filling, target)
+    finally:
+        if _is(lock, filling):
+            shutil.rmtree(filling)
+        os.close(lock)
+
+
+def _check(target: Path, replace: bool) -> None:
+    if not target.name:
+        raise TargetInTheWay(f"{target} cannot be the folder of a model")
+    if not os.path.lexists(target) or _is_empty(target):
+        return
+    if not replace:
+        raise TargetInTheWay(f"{target} exists already")
+    if target.is_symlink() or not (target / "config.json").is_file():
+        # Never remove what is not a model: it may be somebody's home.
+        raise TargetInTheWay(f"{target} is not a model, and is not replaced")
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+
+
+def _claim(filling: Path) -> int:
+    """An empty folder of that name, and a lock on it that lasts no longer than this process."""
+    filling.mkdir(exist_ok=True)
+    lock = os.open(filling, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is(lock, filling):
+            raise BlockingIOError
+        _empty(filling)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise TargetInTheWay(f"{filling} is being written by another process") from error
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _is(lock: int, path: Path) -> bool:
+    """Whether the open folder still goes by that name."""
+    try:
+        return os.path.samestat(os.fstat(lock), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _replaced(target: Path) -> Path:
+    return target.parent / f".{target.name}.replaced"
+
+
+def _recover(target: Path) -> None:
+    """Finish or undo a swap that was killed between its two renames."""
+    old = _replaced(target)
+    if not old.exists():
+        return
+    if target.exists():
+        shutil.rmtree(old)
+    else:
+        old.rename(target)
+
+
+def _swap(filling: Path, target: Path) -> None:
+    old = _replaced(target)
+    if target.exists():
+        target.rename(old)
+    filling.rename(target)
+    _sync(target.parent)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _write_through(folder: Path) -> None:
+    for path in folder.iterdir():
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
