@@ -1,0 +1,215 @@
+"""Models in Ollama's own store, read in place: manifests by name, blobs by digest.
+
+Writing (pull, create, delete) is not here.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ollmlx.errors import LoadFailed
+from ollmlx.names import Name
+from ollmlx.store import capabilities, folders
+from ollmlx.store.documents import BadDocument, parse_object, read_bytes, read_object
+from ollmlx.store.model import Model
+from ollmlx.store.weights import GgufSummary, Weights, with_projectors
+from ollmlx.wire.native import Message, ModelDetails
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_LAYER = "application/vnd.ollama.image."
+_MOST_MANIFEST_BYTES = 4 << 20
+
+
+class BadManifest(LoadFailed):
+    """A manifest that is damaged or names blobs that are not there."""
+
+
+class NotHere(LoadFailed):
+    """An entry of Ollama's store whose weights ollmlx cannot run."""
+
+
+class Layer(msgspec.Struct, rename={"media_type": "mediaType", "source": "from"}):
+    media_type: str
+    digest: str
+    size: int
+    source: str = ""
+    """What the layer was made from; the base model's name on a model layer."""
+
+    @property
+    def kind(self) -> str:
+        """`model`, `template`, `params` …; empty for other software's layers."""
+        return self.media_type[len(_LAYER) :] if self.media_type.startswith(_LAYER) else ""
+
+
+class Manifest(msgspec.Struct):
+    config: Layer
+    layers: list[Layer] | None = None
+
+
+class Config(msgspec.Struct):
+    """The config blob; keys not named here are ignored."""
+
+    model_format: str = ""
+    model_family: str = ""
+    model_families: list[str] | None = None
+    model_type: str = ""
+    """Parameter size as text."""
+    file_type: str = ""
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""
+    remote_host: str = ""
+    capabilities: list[str] | None = None
+    context_length: int = 0
+    embedding_length: int = 0
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the layers of a manifest say; the last one of a kind wins, lists grow."""
+
+    layers: list[Layer]
+    blobs: Path
+
+    def last(self, *kinds: str) -> Path | None:
+        found = self.all(*kinds)
+        return found[-1] if found else None
+
+    def all(self, *kinds: str) -> list[Path]:
+        return [blob(self.blobs, layer.digest) for layer in self.layers if layer.kind in kinds]
+
+    def text(self, *kinds: str) -> str:
+        path = self.last(*kinds)
+        return read_bytes(path).decode("utf-8", "replace") if path else ""
+
+
+def blob(blobs: Path, digest: str) -> Path:
+    """Where the content with this digest lies.  Raises `BadManifest` when it is no digest."""
+    match = _DIGEST.fullmatch(digest)
+    if match is None:
+        raise BadManifest(f"{digest!r} is not a digest")
+    return blobs / f"sha256-{match[1]}"
+
+
+class OllamaStore:
+    """The folder that OLLAMA_MODELS names."""
+
+    def __init__(self, root: Path, weights: Weights) -> None:
+        self._manifests = root / "manifests"
+        self._blobs = root / "blobs"
+        self._weights = weights
+
+    def entries(self) -> Iterator[tuple[Name, Path]]:
+        """Names and the files of their manifests."""
+        return folders.named(self._manifests)
+
+    def find(self, name: Name) -> Model | None:
+        """Raises what `read` raises."""
+        entry = folders.matching(self._manifests, name)
+        return self.read(*entry) if entry else None
+
+    def read(self, name: Name, path: Path) -> Model:
+        """Raises `BadManifest`, `BadGguf`, `NotHere` or `OSError`."""
+        data = read_bytes(path, _MOST_MANIFEST_BYTES)
+        try:
+            return self._model(name, path, data)
+        except (msgspec.ValidationError, BadDocument) as error:
+            raise BadManifest(f"the manifest of {name.display} is damaged: {error}") from error
+        except FileNotFoundError as error:
+            missing = f"the blob {Path(str(error.filename)).name} of {name.display} is missing"
+            raise BadManifest(missing) from error
+
+    def _model(self, name: Name, path: Path, data: bytes) -> Model:
+        manifest = msgspec.convert(parse_object(data, path), Manifest)
+        layers = manifest.layers or []
+        parts = _Parts(layers, self._blobs)
+        config_path = blob(self._blobs, manifest.config.digest)
+        config = msgspec.convert(read_object(config_path), Config)
+        weights = parts.last("model")
+        if weights is None:
+            raise NotHere(_why_not_here(name, config))
+        summary = self._weights.gguf(weights)
+        template = parts.text("template", "prompt")
+        parent = next((layer.source for layer in layers if layer.kind == "model"), "")
+        model = Model(
+            name=name.display,
+            full_name=name.full,
+            format="gguf",
+            path=str(weights),
+            digest=hashlib.sha256(data).hexdigest(),
+            size=manifest.config.size + sum(layer.size for layer in layers),
+            modified_at=datetime.fromtimestamp(path.stat().st_mtime).astimezone(),
+            details=_details(config, summary, parent),
+            capabilities=_before_templates(config, summary),
+            source="ollama",
+            template=template,
+            chat_template=summary.chat_template,
+            renderer=config.renderer,
+            parser=config.parser,
+            requires=config.requires,
+            **_words(parts),
+        )
+        model = with_projectors(model, parts.all("projector"), self._weights)
+        return replace(model, capabilities=_after_templates(model))
+
+
+def _why_not_here(name: Name, config: Config) -> str:
+    if config.remote_host:
+        return f"{name.display} runs on {config.remote_host}, not on this machine"
+    return (
+        f"{name.display} is in Ollama's own tensor format, which ollmlx does not read: "
+        "use a GGUF or an mlx-community model"
+    )
+
+
+def _words(parts: _Parts) -> dict[str, Any]:
+    """The fields of `Model` that layers of text and JSON fill."""
+    parameters, messages = parts.last("params"), parts.last("messages")
+    return {
+        "parameters": read_object(parameters) if parameters else {},
+        "messages": _messages(messages) if messages else (),
+        "system": parts.text("system"),
+        "licenses": tuple(
+            read_bytes(path).decode("utf-8", "replace") for path in parts.all("license")
+        ),
+        "adapters": tuple(map(str, parts.all("adapter"))),
+    }
+
+
+def _messages(path: Path) -> tuple[Message, ...]:
+    try:
+        return tuple(msgspec.json.decode(read_bytes(path), type=list[Message]))
+    except msgspec.DecodeError as error:
+        raise BadDocument(f"{path}: not a list of messages: {error}") from error
+
+
+def _details(config: Config, summary: GgufSummary, parent: str) -> ModelDetails:
+    own = summary.details
+    return ModelDetails(
+        parent_model=parent,
+        format=config.model_format or "gguf",
+        family=config.model_family or own.family,
+        families=config.model_families,
+        parameter_size=config.model_type or own.parameter_size,
+        quantization_level=config.file_type or own.quantization_level,
+        context_length=config.context_length or own.context_length,
+        embedding_length=config.embedding_length or own.embedding_length,
+    )
+
+
+def _before_templates(config: Config, summary: GgufSummary) -> tuple[str, ...]:
+    return capabilities.merged(config.capabilities or (), summary.capabilities)
+
+
+def _after_templates(model: Model) -> tuple[str, ...]:
+    return capabilities.merged(
+        model.capabilities,
+        capabilities.of_go_template(model.template),
+        capabilities.of_parser(model.parser, model.details.family),
+    )

@@ -1,0 +1,97 @@
+"""Models that lie in the local Hugging Face cache, found by name; nothing is ever fetched here.
+
+Layout: `models--<org>--<repo>/refs/<revision>` names a commit, `snapshots/<commit>/` has its files.
+Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ollmlx import names
+from ollmlx.errors import InvalidName
+from ollmlx.names import Name
+from ollmlx.store.folders import in_folder
+from ollmlx.store.model import Model
+from ollmlx.store.weights import Weights, gguf_model
+
+_HOSTS = (names.HOST, "hf.co", "huggingface.co")
+_QUANTIZATION = re.compile(r"[-._]((?:IQ|Q|TQ)\d\w*|BF16|F16|F32|MXFP4\w*)\.gguf", re.IGNORECASE)
+
+
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where huggingface_hub keeps repositories, by its own variables."""
+    caches = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    home = environment.get("HF_HOME") or f"{caches}/huggingface"
+    old = environment.get("HUGGINGFACE_HUB_CACHE")
+    return Path(environment.get("HF_HUB_CACHE") or old or f"{home}/hub").expanduser()
+
+
+class Snapshots:
+    """The cache at `root`, which need not exist."""
+
+    def __init__(self, root: Path, weights: Weights) -> None:
+        self._root = root
+        self._weights = weights
+
+    def find(self, name: Name) -> Model | None:
+        """`mlx-community/X`, `org/repo:revision`, `hf.co/org/repo:Q4_K_M`; None when not there.
+
+        Raises `NotAModel`, `BadDocument` or `BadGguf` for a repository that is not a whole model.
+        """
+        if name.host.lower() not in _HOSTS:
+            return None
+        wanted = f"models--{name.namespace}--{name.model}".lower()
+        repository = next((p for p in self._repositories() if p.name.lower() == wanted), None)
+        if repository is None:
+            return None
+        pinned = _snapshot(repository, name.tag)
+        if pinned is not None:
+            return self._whole(pinned, name)
+        folder = _snapshot(repository, names.TAG)
+        return self._quantized(folder, name) if folder else None
+
+    def entries(self) -> Iterator[tuple[Name, Path]]:
+        """Every repository whose name a model can have, with the files of its main branch."""
+        for repository in self._repositories():
+            _, organisation, model = repository.name.split("--", 2)
+            folder = _snapshot(repository, names.TAG)
+            if folder is None or not any(folder.glob("*.safetensors")):
+                continue
+            try:
+                yield names.parse(f"{organisation}/{model}"), folder
+            except InvalidName:
+                continue  # a repository that no model name can spell
+
+    def read(self, name: Name, folder: Path) -> Model | None:
+        """None for what cannot chat: a cache also holds much that no engine here runs.
+
+        Raises as `find`.
+        """
+        model = self._whole(folder, name)
+        return model if model.chat_template else None
+
+    def _whole(self, folder: Path, name: Name) -> Model:
+        return in_folder(folder, name.display, "huggingface", self._weights, full_name=name.full)
+
+    def _quantized(self, folder: Path, name: Name) -> Model | None:
+        """The GGUF whose file name ends in the tag."""
+        for path in sorted(folder.glob("*.gguf")):
+            match = _QUANTIZATION.search(path.name)
+            if match and match[1].lower() == name.tag.lower():
+                return gguf_model(
+                    path, name.display, "huggingface", self._weights, full_name=name.full
+                )
+        return None
+
+    def _repositories(self) -> list[Path]:
+        return sorted(p for p in self._root.glob("models--*--*") if p.is_dir())
+
+
+def _snapshot(repository: Path, revision: str) -> Path | None:
+    """The files of a branch or commit; of `main` for the tag `latest`."""
+    reference = repository / "refs" / ("main" if revision == names.TAG else revision)
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    folder = repository / "snapshots" / Path(commit).name
+    return folder if folder.is_dir() and Path(commit).name == commit else None
