@@ -5,6 +5,7 @@ Nothing here speaks the protocol; that is the `ollama` package's work.
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,11 +37,16 @@ class NoServer(OllmlxError, ConnectionError):
 class Server:
     """Where a server is, what it wants to be shown, and why we think so."""
 
-    url: str
-    """Base of the Ollama API, without a trailing slash."""
+    url: str = field(repr=False)
+    """Base of the Ollama API, without a trailing slash; its path may hold a secret."""
     rule: str
     """What named it, in words for `%ollmlx status`."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def place(self) -> str:
+        """The address as it may be shown, and saved in a notebook."""
+        return re.sub(r"/t/[^/]+", "/t/…", self.url)
 
     @property
     def local(self) -> bool:
@@ -63,7 +69,7 @@ class Server:
 
 def find(host: str | None = None, environment: Mapping[str, str] = os.environ) -> Server:
     """The first server of: `host`, OLLMLX_HOST, the Jupyter server this kernel belongs to, any
-    other ollmlx of this user, 127.0.0.1:11434, OLLAMA_HOST.
+    other Jupyter server of this user, OLLAMA_HOST, 127.0.0.1:11434.
 
     The first two are taken at their word; each of the others has to answer.  Raises `NoServer`.
     """
@@ -73,7 +79,7 @@ def find(host: str | None = None, environment: Mapping[str, str] = os.environ) -
     for server in _candidates(environment):
         if server.answers():
             return server
-        tried[server.rule] = server.url
+        tried[server.rule] = server.place
     raise NoServer(tried)
 
 
@@ -87,30 +93,32 @@ def base_url(host: str) -> str:
 def _candidates(environment: Mapping[str, str]) -> Iterator[Server]:
     runtime = Path(jupyter_runtime_dir())
     if (pid := environment.get("JPY_PARENT_PID", "")).isdecimal():
-        yield from _mount(runtime / f"jpserver-{pid}.json")
-    yield from _instances(runtime)
-    yield Server(DEFAULT_URL, "Ollama's usual port")
+        yield from _parent(runtime, pid)
+    for file in sorted(runtime.glob("ollmlx-*.json"), key=_age):
+        yield from _noted(file, f"its note {file.name}")
     if outside := environment.get("OLLAMA_HOST", ""):
         yield Server(base_url(outside), "OLLAMA_HOST")
+    yield Server(DEFAULT_URL, "Ollama's usual port")
 
 
-def _mount(file: Path) -> Iterator[Server]:
-    """The `/ollama` of the Jupyter server that wrote this file; its token opens it."""
-    info = _read(file)
-    url, token = info.get("url", ""), info.get("token", "")
-    if url.startswith(("http://", "https://")):
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        yield Server(f"{url.rstrip('/')}/ollama", "the Jupyter server of this kernel", headers)
+def _parent(runtime: Path, pid: str) -> Iterator[Server]:
+    """The Jupyter server that started this kernel: its mount with its token, then as it noted.
+
+    A server with a password has no token; only the secret in its note opens it then.
+    """
+    rule, note = "the Jupyter server of this kernel", runtime / f"ollmlx-{pid}.json"
+    jupyter = _read(runtime / f"jpserver-{pid}.json")
+    url, token = jupyter.get("url", ""), jupyter.get("token", "")
+    if token and url.startswith(("http://", "https://")):  # not a socket in the file system
+        mount = _read(note).get("mount") or f"{url.rstrip('/')}/ollama"
+        yield Server(mount.rstrip("/"), rule, {"Authorization": f"Bearer {token}"})
+    yield from _noted(note, rule)
 
 
-def _instances(runtime: Path) -> Iterator[Server]:
-    """The servers that told where they are in `ollmlx-<pid>.json`, the youngest first."""
-    for file in sorted(runtime.glob("ollmlx-*.json"), key=_age):
-        info = _read(file)
-        if url := info.get("url", ""):
-            token = info.get("token", "")
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            yield Server(url.rstrip("/"), f"ollmlx's note {file.name}", headers)
+def _noted(file: Path, rule: str) -> Iterator[Server]:
+    """Where the Jupyter server that wrote `ollmlx-<pid>.json` said it is, secret included."""
+    if url := _read(file).get("url"):
+        yield Server(url.rstrip("/"), rule)
 
 
 def _age(file: Path) -> float:

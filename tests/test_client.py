@@ -25,6 +25,11 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def note(runtime: Path, pid: int, url: str, mount: str = "") -> None:
+    text = json.dumps({"url": url, "mount": mount or url, "door_port": None, "pid": pid})
+    (runtime / f"ollmlx-{pid}.json").write_text(text)
+
+
 @pytest.fixture
 def mounted(runtime: Path) -> Iterator[StandIn]:
     """A Jupyter server of pid 77 with the API at /user/ann/ollama, behind its token."""
@@ -38,7 +43,7 @@ def mounted(runtime: Path) -> Iterator[StandIn]:
 def noted(runtime: Path) -> Iterator[StandIn]:
     """A server that left a note in the runtime folder."""
     with standing_in() as server:
-        (runtime / "ollmlx-88.json").write_text(json.dumps({"url": server.url, "pid": 88}))
+        note(runtime, 88, server.url)
         yield server
 
 
@@ -62,17 +67,41 @@ def test_a_kernel_finds_its_own_jupyter_server_and_shows_its_token(
 
 
 def test_a_jupyter_server_without_the_extension_is_passed_over(runtime: Path, noted: StandIn):
-    (runtime / "jpserver-77.json").write_text(json.dumps({"url": noted.url + "/", "token": ""}))
-    assert client.find(None, {"JPY_PARENT_PID": "77"}).rule == "ollmlx's note ollmlx-88.json"
+    jupyter = json.dumps({"url": noted.url + "/", "token": TOKEN})
+    (runtime / "jpserver-77.json").write_text(jupyter)
+    assert client.find(None, {"JPY_PARENT_PID": "77"}).rule == "its note ollmlx-88.json"
+
+
+def test_a_server_without_a_token_is_found_by_the_secret_it_noted_and_that_is_not_shown(
+    runtime: Path,
+):
+    with standing_in("/ollama/t/hushhush") as server:
+        jupyter = {"url": server.url.removesuffix("ollama/t/hushhush"), "token": ""}
+        (runtime / "jpserver-77.json").write_text(json.dumps(jupyter))
+        note(runtime, 77, server.url, server.url.removesuffix("/t/hushhush"))
+        found = client.find(None, {"JPY_PARENT_PID": "77"})
+    assert found.url == server.url
+    assert "hushhush" not in found.place + repr(found)
+    with pytest.raises(client.NoServer) as caught:
+        client.find(None, {"JPY_PARENT_PID": "77"})
+    assert "hushhush" not in str(caught.value)
+
+
+def test_a_mount_under_another_name_is_found(runtime: Path):
+    with standing_in("/models", TOKEN) as server:
+        jupyter = {"url": server.url.removesuffix("models"), "token": TOKEN}
+        (runtime / "jpserver-77.json").write_text(json.dumps(jupyter))
+        note(runtime, 77, "http://127.0.0.1:1", server.url)
+        assert client.find(None, {"JPY_PARENT_PID": "77"}).url == server.url
 
 
 def test_a_note_of_a_server_that_is_gone_is_passed_over(runtime: Path, noted: StandIn):
-    (runtime / "ollmlx-99.json").write_text('{"url": "http://127.0.0.1:1"}')
+    note(runtime, 99, "http://127.0.0.1:1")
     (runtime / "ollmlx-98.json").write_text('{"url": "http://127.0')
     assert client.find(None, {}).url == noted.url
 
 
-def test_ollama_host_is_the_last_resort(runtime: Path):
+def test_ollama_host_is_asked_before_its_usual_port(runtime: Path):
     with standing_in() as server:
         assert client.find(None, {"OLLAMA_HOST": server.url}).rule == "OLLAMA_HOST"
 

@@ -206,7 +206,7 @@ class OllmlxMagics(Magics):
             [m.model or "", _megabytes(m.size), str(m.context_length or ""), _until(m.expires_at)]
             for m in loaded
         ]
-        title = f"{server.url} (found by: {server.rule}), {len(rows)} loaded"
+        title = f"{server.place} (found by: {server.rule}), {len(rows)} loaded"
         columns = ["Model", "Memory", "Context", "Stays until"]
         display(table(title, columns, rows), raw=True)
 
