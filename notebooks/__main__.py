@@ -1,5 +1,6 @@
-"""`python3 notebooks [options of jupyter lab]` opens the first notebook in a JupyterLab with both engines."""
+"""`python3 notebooks [options of jupyter lab]` opens the first notebook, with both engines."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,4 +10,7 @@ import environment
 FIRST = "notebooks/01-first-chat.ipynb"
 
 if __name__ == "__main__":
-    environment.run(["-m", "jupyterlab", FIRST, "--OllmlxApp.open_door=True", *sys.argv[1:]])
+    # In a container everybody is root, which Jupyter takes for a mistake.
+    root = ["--allow-root"] if os.geteuid() == 0 else []
+    lab = ["-m", "jupyterlab", FIRST, "--OllmlxApp.open_door=True"]
+    environment.run([*lab, *root, *sys.argv[1:]])
