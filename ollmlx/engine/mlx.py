@@ -13,7 +13,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 from mlx_lm.generate import BatchGenerator
-from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
+from mlx_lm.models.cache import make_prompt_cache
 
 from ollmlx.engine import mlx_cuda, mlx_device
 from ollmlx.engine.backend import Report
@@ -44,7 +44,9 @@ class MlxBackend:
         if mx.cuda.is_available() and not mlx_device.on_cpu():
             mlx_cuda.flatten_rows(self._model)
         num_ctx = min(options.num_ctx, context_limit(config) or options.num_ctx)
-        num_vocab, window = _try_out(self._model, num_ctx)
+        num_vocab, layers = _try_out(self._model)
+        window = sum(_grown(layer, num_ctx) for layer in layers)
+        self._cuttable = all(_stays_cuttable(layer, num_ctx) for layer in layers)
         self._prefixes = Prefixes(_WINDOWS_KEPT * window)
         self._embedder = Embedder(self._model, folder, num_ctx, options.num_batch)
         self._options = options
@@ -138,8 +140,7 @@ class MlxBackend:
     def _enter(self, row: Row) -> int:
         """Put a row into the batch; how many tokens of its prompt need not be read."""
         cache, reused = self._prefixes.find(row.prompt)
-        whole = can_trim_prompt_cache(cache or make_prompt_cache(self._model))
-        row.boundary = 0 if whole else max(0, len(row.prompt) - _TAIL)
+        row.boundary = 0 if self._cuttable else max(0, len(row.prompt) - _TAIL)
         cuts = [reused, row.boundary, None] if row.boundary > reused else [reused, None]
         (uid,) = self._generator.insert_segments(
             [[row.prompt[a:b] for a, b in itertools.pairwise(cuts)]],
@@ -216,8 +217,8 @@ class MlxBackend:
         return [*failed]
 
 
-def _try_out(model: nn.Module, num_ctx: int) -> tuple[int, int]:
-    """Read one token: the vocabulary's size, and the bytes of a full window's cache.
+def _try_out(model: nn.Module) -> tuple[int, Cache]:
+    """Read one token: the vocabulary's size, and the cache after it.
 
     Raises `LoadFailed` where the model does not run, or cannot run in a batch.
     """
@@ -229,7 +230,12 @@ def _try_out(model: nn.Module, num_ctx: int) -> tuple[int, int]:
         raise LoadFailed(f"the model does not run: {error}") from error
     if unbatched := [type(layer).__name__ for layer in cache if not hasattr(layer, "merge")]:
         raise LoadFailed(f"this model's {unbatched[0]} does not work with mlx-lm's batches")
-    return int(logits.shape[-1]), sum(_grown(layer, num_ctx) for layer in cache)
+    return int(logits.shape[-1]), cache
+
+
+def _stays_cuttable(layer: Any, num_ctx: int) -> bool:
+    """Whether tokens can be taken off its end, however full the context is."""
+    return bool(layer.is_trimmable()) and getattr(layer, "max_size", num_ctx) >= num_ctx
 
 
 def _grown(layer: Any, num_ctx: int) -> int:
