@@ -39,7 +39,7 @@ class ModelProcess:
         self._mailboxes: dict[int, Mailbox] = {-1: asyncio.Queue()}
         self._ids = itertools.count()
         self._last_words: deque[str] = deque(maxlen=8)
-        self._closing = False
+        self._closing = self._ended = False
         self._listener = asyncio.create_task(self._listen(process.stdout))
         self._eavesdropper = asyncio.create_task(self._overhear(process.stderr))
 
@@ -76,7 +76,7 @@ class ModelProcess:
 
     @property
     def alive(self) -> bool:
-        return not self._listener.done()
+        return not self._ended
 
     @property
     def pid(self) -> int:
@@ -207,6 +207,7 @@ class ModelProcess:
                     if mailbox is not None:
                         mailbox.put_nowait(event)
         except (asyncio.IncompleteReadError, ConnectionResetError):
+            self._ended = True
             await asyncio.wait([self._eavesdropper])  # its last words are the reason
             for mailbox in self._mailboxes.values():
                 mailbox.put_nowait(None)

@@ -15,9 +15,9 @@ class Model:
     """Shortest display form with its tag; for a path, the path."""
     full_name: str
     """`host/namespace/model:tag`, as capability errors spell it."""
-    format: Literal["gguf", "mlx"]
+    format: Literal["gguf", "mlx", "echo"]
     path: str
-    """A `.gguf` file, or a folder with `config.json` and safetensors."""
+    """A `.gguf` file, or a folder with `config.json` and safetensors; `echo` is for tests."""
     digest: str
     """64 lower-case hex digits."""
     size: int

@@ -172,8 +172,8 @@ def _is_scalar(value: Any, hint: Any) -> bool:
         return hint is bool and isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and -(2**63) <= value < 2**63
-    return (
-        (hint is float and isinstance(value, (int, float))) or (hint is str and isinstance(value, str))
+    return (hint is float and isinstance(value, (int, float))) or (
+        hint is str and isinstance(value, str)
     )
 
 

@@ -253,6 +253,8 @@ class ShowRequest(Struct):
     system: str = ""
     template: str = ""
     options: dict[str, Any] = {}
+    user_agent: str = ""
+    """Filled from the header of that name: one client is told a model's name in another place."""
 
 
 class ShowMessage(Struct):

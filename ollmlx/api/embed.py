@@ -1,0 +1,141 @@
+"""POST /api/embed, /api/embeddings and /v1/embeddings."""
+
+import base64
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ollmlx.api import options, requests
+from ollmlx.api.answers import Answer, Whole
+from ollmlx.api.engine import Engine
+from ollmlx.api.openai import whole
+from ollmlx.engine.process import ModelProcess
+from ollmlx.errors import BadRequest, NotFound
+from ollmlx.wire import native
+from ollmlx.wire import openai as wire
+from ollmlx.wire.encode import encode, float32s
+
+Vectors = NDArray[np.float32]
+MISSING = 'model "{}" not found, try pulling it first'
+TINY = 1e-12
+
+
+async def embed(engine: Engine, request: native.EmbedRequest) -> Answer:
+    started = time.perf_counter_ns()
+    if not request.model.strip():
+        raise NotFound(f"model '{request.model}' not found")
+    texts = _texts(request.input)
+    model = await requests.find(engine, request.model, MISSING)
+    merged = options.merge(model, request.options)
+    async with requests.lend(engine, model, merged, request.keep_alive) as process:
+        loaded = time.perf_counter_ns()
+        if not texts:
+            return Whole(native.EmbedResponse(request.model, []))
+        tokens = await _tokens(process, texts, request.truncate is not False)
+        vectors = normalised(await _vectors(process, tokens))
+    if 0 < request.dimensions < vectors.shape[1]:
+        vectors = normalised(vectors[:, : request.dimensions])
+    return Whole(
+        native.EmbedResponse(
+            request.model,
+            [float32s(row) for row in vectors],
+            time.perf_counter_ns() - started,
+            loaded - started,
+            sum(map(len, tokens)),
+        )
+    )
+
+
+async def embeddings(engine: Engine, request: native.EmbeddingRequest) -> Answer:
+    """The deprecated twin: one text, raw numbers."""
+    if not request.model.strip():
+        raise BadRequest("model is required")
+    model = await requests.find(engine, request.model, MISSING)
+    merged = options.merge(model, request.options)
+    async with requests.lend(engine, model, merged, request.keep_alive) as process:
+        if not request.prompt:
+            return Whole(native.EmbeddingResponse([]))
+        tokens = await _tokens(process, [request.prompt], truncate=True)
+        (vector,) = await _vectors(process, tokens)
+    return Whole(native.EmbeddingResponse([float(x) for x in vector]))
+
+
+async def openai_embeddings(engine: Engine, request: wire.EmbeddingsRequest) -> Answer:
+    encoding = request.encoding_format.lower()
+    if encoding not in ("", "float", "base64"):
+        raise BadRequest(
+            f"Invalid value for 'encoding_format' = {request.encoding_format}."
+            " Supported values: ['float', 'base64']."
+        )
+    if request.input is None or request.input == []:
+        raise BadRequest("invalid input")
+    texts = [""] if request.input == "" else request.input
+    answer = await embed(
+        engine, native.EmbedRequest(request.model, texts, dimensions=request.dimensions)
+    )
+    assert isinstance(answer, Whole)
+    assert isinstance(answer.body, native.EmbedResponse)
+    body = answer.body
+    data = [
+        wire.EmbeddingObject("embedding", _base64(row) if encoding == "base64" else row, index)
+        for index, row in enumerate(body.embeddings)
+    ]
+    usage = wire.EmbeddingsUsage(body.prompt_eval_count, body.prompt_eval_count)
+    return whole(wire.EmbeddingList("list", data, request.model, usage))
+
+
+def normalised(vectors: Vectors) -> Vectors:
+    """Rows of length 1."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(norms, TINY)).astype(np.float32)
+
+
+def _base64(row: msgspec.Raw) -> msgspec.Raw:
+    floats = np.array(msgspec.json.decode(row), "<f4")
+    return msgspec.Raw(encode(base64.b64encode(floats.tobytes()).decode()))
+
+
+def _texts(value: Any) -> list[str]:
+    """An empty string is no input; a list with an empty string is one."""
+    match value:
+        case None | "":
+            return []
+        case str(text):
+            return [text]
+        case list(texts) if all(isinstance(text, str) for text in texts):
+            return texts
+    raise BadRequest("invalid input type")
+
+
+async def _tokens(process: ModelProcess, texts: list[str], truncate: bool) -> list[list[int]]:
+    """Token ids of each text, special ones included, none longer than the window."""
+    window = process.info.num_ctx
+    found = await process.tokenize(texts)
+    if all(len(tokens) <= window for tokens in found):
+        return found
+    if not truncate:
+        raise BadRequest("the input length exceeds the context length")
+    bare = await process.tokenize(texts, special=False)
+    return [_clip(tokens, len(text), window) for tokens, text in zip(found, bare, strict=True)]
+
+
+def _clip(tokens: list[int], bare: int, window: int) -> list[int]:
+    """Cut the text's end off and keep the special tokens around it."""
+    if len(tokens) <= window:
+        return tokens
+    extra = len(tokens) - bare
+    if window - extra <= 0:
+        raise BadRequest("input after truncation exceeds maximum context length")
+    # Where both are added, one stands at either end.
+    after = extra // 2
+    return tokens[: window - after] + tokens[len(tokens) - after :]
+
+
+async def _vectors(process: ModelProcess, tokens: list[list[int]]) -> Vectors:
+    vectors = await process.embed(tokens)
+    if not np.isfinite(vectors).all():
+        raise BadRequest("embedding contains NaN or Inf values")
+    return vectors

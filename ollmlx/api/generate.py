@@ -1,0 +1,276 @@
+"""POST /api/generate and /api/chat."""
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from msgspec import structs
+
+from ollmlx.api import options, requests, writing
+from ollmlx.api.answers import Answer, Stream, Whole
+from ollmlx.api.engine import Engine
+from ollmlx.api.requests import Think
+from ollmlx.api.writing import Chunk, Writing
+from ollmlx.engine.process import ModelProcess
+from ollmlx.errors import BadRequest, NotFound
+from ollmlx.prompt.render import Conversation, GoTemplate, Template, choose
+from ollmlx.prompt.reply import ReplyParser
+from ollmlx.store.model import Model
+from ollmlx.wire.encode import now
+from ollmlx.wire.native import (
+    ChatRequest,
+    ChatResponse,
+    DebugInfo,
+    GenerateRequest,
+    GenerateResponse,
+    Message,
+    Reply,
+)
+
+NO_IMAGES = (
+    '{"error":{"code":400,"message":"Multimodal data provided, but model does not support'
+    ' multimodal requests.","type":"invalid_request_error"}}'
+)
+_REPLY_ONLY = ("load", "unload")
+
+
+async def generate(engine: Engine, request: GenerateRequest) -> Answer:
+    return await _answer(generations(engine, request), request.stream)
+
+
+async def chat(engine: Engine, request: ChatRequest) -> Answer:
+    return await _answer(chats(engine, request), request.stream)
+
+
+async def _answer(frames: AsyncGenerator[Any, None], stream: bool | None) -> Answer:
+    """A stream unless the client wants one document, or all there is to say is that a model was
+    (un)loaded.
+    """
+    first = await anext(frames, None)
+    if first is not None and (first.done_reason in _REPLY_ONLY or first.debug_info):
+        await frames.aclose()
+        return Whole(first)
+    rest = _chain(first, frames)
+    return Whole(await fold(rest)) if stream is False else Stream(rest)
+
+
+async def _chain(first: Any, rest: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    async with aclosing(rest):
+        if first is not None:
+            yield first
+        async for frame in rest:
+            yield frame
+
+
+async def fold(frames: AsyncGenerator[Any, None]) -> GenerateResponse | ChatResponse | None:
+    """All frames as one: texts, calls and logprobs joined, the rest from the last."""
+    async with aclosing(frames):
+        parts = [frame async for frame in frames]
+    if not parts:
+        return None
+    whole, logprobs = parts[-1], [entry for part in parts for entry in part.logprobs]
+    if isinstance(whole, GenerateResponse):
+        return structs.replace(
+            whole,
+            response="".join(part.response for part in parts),
+            thinking="".join(part.thinking for part in parts),
+            logprobs=logprobs,
+        )
+    replies = [part.message for part in parts]
+    message = Reply(
+        "assistant",
+        "".join(reply.content for reply in replies),
+        "".join(reply.thinking for reply in replies),
+        [call for reply in replies for call in reply.tool_calls],
+    )
+    return structs.replace(whole, message=message, logprobs=logprobs)  # type: ignore[no-any-return]  # frames are Any
+
+
+# -- generate -------------------------------------------------------------------------------------
+
+
+async def generations(
+    engine: Engine, request: GenerateRequest
+) -> AsyncGenerator[GenerateResponse, None]:
+    """The frames of an answer, in the order of checks of Ollama."""
+    started = time.perf_counter_ns()
+    requests.check_logprobs(request.top_logprobs)
+    if not request.model.strip():
+        raise NotFound(f"model '{request.model}' not found")
+    model = await requests.find(engine, request.model)
+    if not request.prompt and request.keep_alive == 0:
+        engine.pool.unload(model.path)
+        yield _generation(request, done_reason="unload")
+        return
+    if request.raw and (request.template or request.system or request.context):
+        raise BadRequest("raw mode does not support template, system, or context")
+    think = requests.check_think(model, request.model, request.think)
+    requests.check_can(model, request.model, "generate", *(["insert"] if request.suffix else []))
+    merged = options.merge(model, request.options)
+    async with requests.lend(engine, model, merged, request.keep_alive) as process:
+        loaded = time.perf_counter_ns()
+        if not request.prompt:
+            yield _generation(request, done_reason="load")
+            return
+        _refuse_images(request.images)
+        template = _template(engine, model, process, request.template)
+        prompt = await _generation_prompt(process, request, model, template, think)
+        if request.debug_render_only:
+            yield _generation(request, debug_info=DebugInfo(prompt))
+            return
+        what = _writing(request, prompt, merged, raw=request.raw)
+        parser = ReplyParser.plain() if request.raw else ReplyParser(template, (), think, prompt)
+        async with aclosing(writing.write(process, what, parser)) as chunks:
+            async for chunk in chunks:
+                yield _generated(request, chunk, started, loaded)
+
+
+async def _generation_prompt(
+    process: ModelProcess, request: GenerateRequest, model: Model, template: Template, think: Think
+) -> str:
+    if request.raw:
+        return request.prompt
+    if request.suffix:
+        return template.render(
+            Conversation(prompt=request.prompt, suffix=request.suffix, think=think)
+        )
+    system = request.system or model.system
+    messages = [
+        *([Message("system", system)] if system else []),
+        *([] if request.context else model.messages),
+        Message("user", request.prompt),
+    ]
+    before = await process.detokenize(request.context) if request.context else ""
+    return before + template.render(Conversation(messages=messages, think=think))
+
+
+def _generation(request: GenerateRequest, **fields: Any) -> GenerateResponse:
+    done = "done_reason" in fields
+    return GenerateResponse(model=request.model, created_at=now(), response="", done=done, **fields)
+
+
+def _generated(
+    request: GenerateRequest, chunk: Chunk, started: int, loaded: int
+) -> GenerateResponse:
+    if not chunk.done_reason:
+        return GenerateResponse(
+            model=request.model,
+            created_at=now(),
+            response=chunk.parts.content,
+            thinking=chunk.parts.thinking,
+            done=False,
+            logprobs=chunk.logprobs,
+        )
+    costs = structs.asdict(writing.metrics(chunk.usage, started, loaded))
+    context = [] if request.raw else chunk.context
+    return _generation(request, done_reason=chunk.done_reason, context=context, **costs)
+
+
+# -- chat -----------------------------------------------------------------------------------------
+
+
+async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResponse, None]:
+    """The frames of an answer, in the order of checks of Ollama."""
+    started = time.perf_counter_ns()
+    requests.check_logprobs(request.top_logprobs)
+    if not request.model.strip():
+        raise BadRequest("model is required")
+    model = await requests.find(engine, request.model)
+    if not request.messages and request.keep_alive == 0:
+        engine.pool.unload(model.path)
+        yield _chat(request, done_reason="unload")
+        return
+    think = requests.check_think(model, request.model, request.think)
+    requests.check_can(model, request.model, "chat", *(["tools"] if request.tools else []))
+    merged = options.merge(model, request.options)
+    async with requests.lend(engine, model, merged, request.keep_alive) as process:
+        loaded = time.perf_counter_ns()
+        if not request.messages:
+            yield _chat(request, done_reason="load")
+            return
+        _refuse_images([image for message in request.messages for image in message.images])
+        template = _template(engine, model, process)
+        prompt = await _chat_prompt(process, request, model, template, think)
+        if request.debug_render_only:
+            yield _chat(request, "", debug_info=DebugInfo(prompt))
+            return
+        parser = ReplyParser(template, request.tools, think, prompt)
+        what = _writing(request, prompt, merged)
+        calls = 0
+        async with aclosing(writing.write(process, what, parser)) as chunks:
+            async for chunk in chunks:
+                yield _chatted(request, chunk, started, loaded, calls)
+                calls += len(chunk.parts.tool_calls)
+
+
+async def _chat_prompt(
+    process: ModelProcess, request: ChatRequest, model: Model, template: Template, think: Think
+) -> str:
+    """The conversation as text, its oldest messages left out where it would not fit."""
+    messages = [*model.messages, *_lowered(request.messages)]
+    if model.system and messages[0].role != "system":
+        messages.insert(0, Message("system", model.system))
+
+    def render(start: int) -> str:
+        systems = [m for m in messages[:start] if m.role == "system"]
+        kept = [*systems, *messages[start:]]
+        return template.render(Conversation(messages=kept, tools=request.tools, think=think))
+
+    first, last = 0, len(messages) - 1
+    if request.truncate is False or await writing.count(process, render(0)) <= process.info.num_ctx:
+        return render(0)
+    while first < last:  # the fewest messages to leave out; the last one always stays
+        middle = (first + last) // 2
+        fits = await writing.count(process, render(middle)) <= process.info.num_ctx
+        first, last = (first, middle) if fits else (middle + 1, last)
+    return render(first)
+
+
+def _lowered(messages: Sequence[Message]) -> list[Message]:
+    return [structs.replace(message, role=message.role.lower()) for message in messages]
+
+
+def _chat(request: ChatRequest, role: str = "assistant", **fields: Any) -> ChatResponse:
+    done = "done_reason" in fields
+    return ChatResponse(request.model, now(), Reply(role, ""), done, **fields)
+
+
+def _chatted(
+    request: ChatRequest, chunk: Chunk, started: int, loaded: int, calls: int
+) -> ChatResponse:
+    if chunk.done_reason:
+        costs = structs.asdict(writing.metrics(chunk.usage, started, loaded))
+        return _chat(request, done_reason=chunk.done_reason, **costs)
+    parts = chunk.parts
+    message = Reply("assistant", parts.content, parts.thinking, parts.reply_calls(calls))
+    return ChatResponse(request.model, now(), message, False, logprobs=chunk.logprobs)
+
+
+# -- both -----------------------------------------------------------------------------------------
+
+
+def _template(engine: Engine, model: Model, process: ModelProcess, own: str = "") -> Template:
+    if own:
+        return GoTemplate(own)
+    info, forced = process.info, engine.settings.go_template
+    return choose(model.template, model.chat_template, info.bos, info.eos, forced)
+
+
+def _writing(
+    request: GenerateRequest | ChatRequest, prompt: str, merged: dict[str, Any], raw: bool = False
+) -> Writing:
+    return Writing(
+        prompt=prompt,
+        options=merged,
+        format=request.format,
+        logprobs=request.top_logprobs if request.logprobs else None,
+        truncate=request.truncate is not False,
+        shift=request.shift is not False,
+        raw=raw,
+    )
+
+
+def _refuse_images(images: Sequence[str]) -> None:
+    if images:
+        raise BadRequest(NO_IMAGES)

@@ -1,0 +1,112 @@
+"""OpenAI's messages → Ollama's."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from msgspec import structs
+
+from ollmlx.errors import BadRequest
+from ollmlx.wire.native import Message, ToolCall, ToolCallFunction
+from ollmlx.wire.openai import ChatMessage
+
+_DATA_URL = re.compile(r"data:(image/(jpeg|jpg|png|webp))?;base64,")
+_GO_TYPES = {
+    bool: "bool",
+    int: "float64",
+    float: "float64",
+    dict: "map[string]interface {}",
+    type(None): "<nil>",
+}
+
+
+def native_messages(messages: Sequence[ChatMessage]) -> list[Message]:
+    """Every part of a message's content becomes a message of its own, in order."""
+    called: dict[str, str] = {}
+    found: list[Message] = []
+    for message in messages:
+        calls = _calls(message.tool_calls)
+        called.update({call.id: call.function.name for call in calls})
+        found += _expand(message, calls, called)
+    return found
+
+
+def _expand(message: ChatMessage, calls: list[ToolCall], called: dict[str, str]) -> list[Message]:
+    # Newer clients say `developer` where templates know `system`.
+    role = "system" if message.role.lower() == "developer" else message.role.lower()
+    tool = message.name or called.get(message.tool_call_id, "") if role == "tool" else ""
+    whole = Message(
+        role,
+        thinking=message.reasoning,
+        tool_calls=calls,
+        tool_name=tool,
+        tool_call_id=message.tool_call_id,
+    )
+    match message.content:
+        case str(text):
+            return [structs.replace(whole, content=text)]
+        case list(parts):
+            *rest, last = [*_parts(parts, role)] or [Message(role)]
+            return [*rest, structs.replace(whole, content=last.content, images=last.images)]
+        case None if message.tool_calls is not None:
+            return [whole]
+    raise BadRequest(f"invalid message content type: {_GO_TYPES.get(type(message.content))}")
+
+
+def _parts(parts: list[Any], role: str) -> Iterator[Message]:
+    for part in parts:
+        match part:
+            case {"type": "text", "text": str(text)}:
+                yield Message(role, text)
+            case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
+                yield Message(role, images=[_image(url)])
+            case {"type": "input_audio", "input_audio": dict(audio)}:
+                yield Message(role, images=[_audio(audio)])
+            case {"type": "input_audio"}:
+                raise BadRequest("invalid input_audio format")
+            case _:
+                raise BadRequest("invalid message format")
+
+
+def _image(url: str) -> str:
+    if url.startswith(("http://", "https://")):
+        raise BadRequest(
+            "image URLs are not currently supported, please use base64 encoded data instead"
+        )
+    if not (head := _DATA_URL.match(url)):
+        raise BadRequest("invalid image input")
+    return _checked(url[head.end() :], "invalid image input")
+
+
+def _audio(audio: dict[str, Any]) -> str:
+    data = audio.get("data")
+    if not isinstance(data, str) or not data:
+        raise BadRequest("invalid input_audio format: missing data")
+    return _checked(data, "invalid input_audio base64 data")
+
+
+def _checked(data: str, problem: str) -> str:
+    try:
+        base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise BadRequest(problem) from error
+    return data
+
+
+def _calls(calls: Any) -> list[ToolCall]:
+    return [_call(call) for call in calls] if isinstance(calls, list) else []
+
+
+def _call(call: Any) -> ToolCall:
+    match call:
+        case {"function": {"name": str(name), "arguments": str(text)}}:
+            try:
+                arguments = json.loads(text)
+            except ValueError as error:
+                raise BadRequest("invalid tool call arguments") from error
+            if isinstance(arguments, dict):
+                return ToolCall(ToolCallFunction(name, arguments), str(call.get("id", "")))
+    raise BadRequest("invalid tool call arguments")

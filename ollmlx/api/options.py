@@ -1,0 +1,101 @@
+"""`options` of a request, over those of its model, over Ollama's defaults → what the engine
+understands.
+"""
+
+from typing import Any
+
+from msgspec import structs
+
+from ollmlx.engine import fit
+from ollmlx.engine.jobs import LoadOptions, Sampling
+from ollmlx.errors import OllmlxError
+from ollmlx.settings import Settings
+from ollmlx.store.model import Model
+
+TYPES: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "num_ctx",
+            "num_batch",
+            "num_gpu",
+            "main_gpu",
+            "num_thread",
+            "draft_num_predict",
+            "num_keep",
+        ),
+        "integer",
+    ),
+    **dict.fromkeys(("seed", "num_predict", "top_k", "repeat_last_n"), "integer"),
+    **dict.fromkeys(("top_p", "min_p", "typical_p", "temperature", "repeat_penalty"), "float32"),
+    **dict.fromkeys(("presence_penalty", "frequency_penalty"), "float32"),
+    "use_mmap": "boolean",
+    "stop": "array",
+}
+"""Option names and the types that Ollama's errors call them.  Unknown names are ignored, as Ollama
+does.
+"""
+
+MIN_CONTEXT = 4
+# Without a limit of its own a generation may fill its window this often: Ollama's guard against a
+# model that never ends.
+WINDOWS = 10
+
+
+def merge(model: Model, request: dict[str, Any]) -> dict[str, Any]:
+    """Options by key, the request's over the model's.  Raises the error that Ollama gives for a
+    wrong type.
+    """
+    merged = dict(model.parameters)
+    merged.update({name: value for name, value in request.items() if value is not None})
+    return {name: _checked(name, value) for name, value in merged.items() if name in TYPES}
+
+
+def _checked(name: str, value: Any) -> Any:
+    kind = TYPES[name]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind == "integer" and number:
+        return int(value)
+    if kind == "float32" and number:
+        return float(value)
+    if kind == "boolean" and isinstance(value, bool):
+        return value
+    if kind == "array" and isinstance(value, list):
+        if all(isinstance(item, str) for item in value):
+            return value
+        kind = "an array of strings"
+        raise OllmlxError(f'option "{name}" must be of {kind}')
+    raise OllmlxError(f'option "{name}" must be of type {kind}')
+
+
+def sampling(options: dict[str, Any]) -> Sampling:
+    return Sampling(**{n: options[n] for n in Sampling.__struct_fields__ if n in options})
+
+
+def load_options(
+    options: dict[str, Any], model: Model, settings: Settings
+) -> tuple[LoadOptions, frozenset[str]]:
+    """How to load the model, and which of those options nobody asked for."""
+    named = {n: options[n] for n in LoadOptions.__struct_fields__ if n in options}
+    default = settings.context_length or fit.default_context()
+    context = max(MIN_CONTEXT, int(named.get("num_ctx", default)))
+    if trained := model.details.context_length:
+        context = min(context, trained)
+    automatic = frozenset({"num_ctx", "num_batch"} - named.keys())
+    base = LoadOptions(
+        num_parallel=settings.num_parallel,
+        kv_cache_type=settings.kv_cache_type,
+        flash_attention=settings.flash_attention,
+        adapters=model.adapters,
+    )
+    if "embedding" in model.capabilities and "completion" not in model.capabilities:
+        base = structs.replace(base, num_parallel=1)
+    return structs.replace(base, **{**named, "num_ctx": context}), automatic
+
+
+def max_tokens(options: dict[str, Any], num_ctx: int, shift: bool) -> int:
+    """Tokens to generate at most.  0 is none, negative as many as a model may that never ends by
+    itself.
+    """
+    limit = num_ctx * (WINDOWS if shift else 1)
+    wanted = int(options.get("num_predict", -1))
+    return limit if wanted < 0 else min(wanted, limit)

@@ -1,0 +1,68 @@
+"""What every request for an answer goes through first: its model found, its capabilities checked,
+its process lent.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ollmlx import names
+from ollmlx.api import options
+from ollmlx.api.engine import Engine
+from ollmlx.engine.jobs import Load
+from ollmlx.engine.pool import Wanted
+from ollmlx.engine.process import ModelProcess
+from ollmlx.errors import BadRequest, NotFound
+from ollmlx.store.memory import cache_per_token
+from ollmlx.store.model import Model
+
+MOST_LOGPROBS = 20
+Think = bool | str | None
+
+
+async def find(engine: Engine, name: str, when_missing: str = "model '{}' not found") -> Model:
+    """The installed model of that name.  `when_missing` is the text of the 404, `{}` the name as
+    sent.
+    """
+    try:
+        return await asyncio.to_thread(engine.library.find, names.installed(name))
+    except NotFound as error:
+        raise NotFound(when_missing.replace("{}", name)) from error
+
+
+def check_logprobs(top: int) -> None:
+    if not 0 <= top <= MOST_LOGPROBS:
+        raise BadRequest(f"top_logprobs must be between 0 and {MOST_LOGPROBS}")
+
+
+def check_think(model: Model, sent_name: str, think: Think) -> Think:
+    """What to think: unset on a model that can think means to think."""
+    able = "thinking" in model.capabilities
+    if think and not able:
+        raise BadRequest(f'"{sent_name}" does not support thinking')
+    return True if think is None and able else think
+
+
+def check_can(model: Model, sent_name: str, verb: str, *capabilities: str) -> None:
+    """Ollama names the verb when a model cannot write at all, and the capability when it lacks
+    another.
+    """
+    if "completion" not in model.capabilities:
+        raise BadRequest(f'"{sent_name}" does not support {verb}')
+    if lacking := [c for c in capabilities if c not in model.capabilities]:
+        raise BadRequest(f"{model.full_name} does not support " + "\n".join(lacking))
+
+
+@asynccontextmanager
+async def lend(
+    engine: Engine, model: Model, merged: dict[str, Any], keep_alive: float | None
+) -> AsyncGenerator[ModelProcess, None]:
+    """A process that has the model loaded the way the merged options want it."""
+    how, automatic = options.load_options(merged, model, engine.settings)
+    cache = await asyncio.to_thread(cache_per_token, model, how.kv_cache_type)
+    load = Load(model.format, model.path, how)
+    async with engine.pool.lend(
+        Wanted(load, model.size, cache, automatic, subject=model), keep_alive
+    ) as process:
+        yield process

@@ -1,0 +1,70 @@
+"""Every route in one table: method, path, request, operation."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from msgspec import Struct
+
+from ollmlx.api import embed, generate, models, openai
+from ollmlx.api.answers import Answer
+from ollmlx.wire import native
+from ollmlx.wire import openai as wire
+
+Operation = Callable[[Any, Any], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str
+    """One that ends with `*` takes the rest of the path, slashes included, as its parameter."""
+    operation: Operation
+    request: type[Struct] | None = None
+    """What the body holds; without one the operation gets the path's parameter."""
+
+    @property
+    def openai(self) -> bool:
+        return self.path.startswith("/v1/")
+
+    @property
+    def when_empty(self) -> str:
+        """The error for a body with nothing in it."""
+        return "EOF" if self.openai else "missing request body"
+
+
+ROUTES = (
+    Route("GET", "/", models.root),
+    Route("HEAD", "/", models.root),
+    Route("GET", "/api/version", models.version),
+    Route("HEAD", "/api/version", models.version),
+    Route("GET", "/api/status", models.status),
+    Route("GET", "/api/tags", models.tags),
+    Route("HEAD", "/api/tags", models.tags),
+    Route("GET", "/api/ps", models.ps),
+    Route("POST", "/api/show", models.show, native.ShowRequest),
+    Route("POST", "/api/generate", generate.generate, native.GenerateRequest),
+    Route("POST", "/api/chat", generate.chat, native.ChatRequest),
+    Route("POST", "/api/embed", embed.embed, native.EmbedRequest),
+    Route("POST", "/api/embeddings", embed.embeddings, native.EmbeddingRequest),
+    Route("GET", "/v1/models", models.openai_models),
+    Route("GET", "/v1/models/*", models.openai_model),
+    Route("POST", "/v1/chat/completions", openai.chat_completions, wire.ChatCompletionRequest),
+    Route("POST", "/v1/completions", openai.completions, wire.CompletionRequest),
+    Route("POST", "/v1/embeddings", embed.openai_embeddings, wire.EmbeddingsRequest),
+)
+
+
+def find(method: str, path: str) -> tuple[Route | None, str, list[str]]:
+    """The route, the parameter in its path, and the methods that the path has."""
+    matches = [(route, rest) for route in ROUTES if (rest := _match(route.path, path)) is not None]
+    found = next(((route, rest) for route, rest in matches if route.method == method), (None, ""))
+    return *found, [route.method for route, _ in matches]
+
+
+def _match(pattern: str, path: str) -> str | None:
+    if not pattern.endswith("*"):
+        return "" if path == pattern else None
+    rest = path.removeprefix(pattern[:-1])
+    return unquote(rest) if rest != path and rest else None

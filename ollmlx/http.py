@@ -1,0 +1,240 @@
+"""Routes as HTTP: bodies in, JSON, NDJSON and server-sent events out.
+
+`exchange` is free of any web framework, so that Ollama's port and Jupyter's mount answer with the
+same bytes; `Door` is that port.
+"""
+
+import asyncio
+import hmac
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tornado import web
+from tornado.iostream import StreamClosedError
+
+from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Stream, Whole
+from ollmlx.api.engine import Engine
+from ollmlx.api.openai import error_envelope
+from ollmlx.api.routes import Route, find
+from ollmlx.errors import OllmlxError
+from ollmlx.origins import allowed_host, cors_headers, host_is_address, preflight_headers
+from ollmlx.wire.decode import decode
+from ollmlx.wire.encode import encode
+from ollmlx.wire.native import ErrorResponse
+
+__all__ = [
+    "Door",
+    "Head",
+    "Request",
+    "allowed_host",
+    "cors_headers",
+    "exchange",
+    "make_door",
+    "preflight_headers",
+]
+
+TEXT = "text/plain"
+MAX_BODY = 1 << 30
+"""Bytes of a request: a long conversation with its pictures."""
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    """Below the mount, starting with `/`, without a query."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Head:
+    status: int
+    headers: list[tuple[str, str]]
+
+
+Frame = Head | bytes
+
+
+async def exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, None]:
+    """Answer a request: a `Head`, then the body as it comes.  Closing it cancels the request."""
+    route, parameter, methods = find(request.method, request.path)
+    if not route:
+        for frame in _unrouted(request.path, methods):
+            yield frame
+        return
+    try:
+        answer: Answer = await route.operation(engine, _argument(route, parameter, request))
+        head, chunks = await _begin(answer, route)
+    except OllmlxError as error:
+        head, body = _failure(error, route)
+        yield head
+        yield body
+        return
+    async with aclosing(chunks):
+        yield head
+        if request.method != "HEAD":
+            async for chunk in chunks:
+                yield chunk
+
+
+def _argument(route: Route, parameter: str, request: Request) -> Any:
+    if not route.request:
+        return parameter
+    value = decode(request.body, route.request, route.when_empty)
+    if hasattr(value, "user_agent"):
+        value.user_agent = request.headers.get("user-agent", "")
+    return value
+
+
+async def _begin(answer: Answer, route: Route) -> tuple[Head, AsyncGenerator[bytes, None]]:
+    """The head and the rest; what fails before the first frame still has a status of its own."""
+    if isinstance(answer, Whole):
+        headers = [("Content-Type", answer.content_type)] if answer.body is not None else []
+        return Head(200, headers), _document(answer)
+    sse = answer.framing == "sse"
+    head = Head(
+        200,
+        [
+            ("Content-Type", "text/event-stream" if sse else "application/x-ndjson"),
+            # A proxy that collects a stream defeats it.
+            ("X-Accel-Buffering", "no"),
+            ("Cache-Control", "no-cache, no-transform"),
+        ],
+    )
+    first = await anext(answer.frames, None)
+    return head, _framed(answer, first, route)
+
+
+async def _document(answer: Whole) -> AsyncGenerator[bytes, None]:
+    if isinstance(answer.body, str):
+        yield answer.body.encode()
+    elif answer.body is not None:
+        yield encode(answer.body) + answer.ending.encode()
+
+
+async def _framed(answer: Stream, first: Any, route: Route) -> AsyncGenerator[bytes, None]:
+    before, after = (b"data: ", b"\n\n") if answer.framing == "sse" else (b"", b"\n")
+
+    def framed(item: Any) -> bytes:
+        return before + (item.encode() if isinstance(item, str) else encode(item)) + after
+
+    async with aclosing(answer.frames):
+        if first is None:
+            return
+        yield framed(first)
+        try:
+            async for item in answer.frames:
+                yield framed(item)
+        except OllmlxError as error:
+            yield framed(error_envelope(error) if route.openai else ErrorResponse(str(error)))
+
+
+def _failure(error: OllmlxError, route: Route) -> tuple[Head, bytes]:
+    if route.openai:
+        return Head(error.status, [("Content-Type", PLAIN_JSON)]), encode(
+            error_envelope(error)
+        ) + b"\n"
+    return Head(error.status, [("Content-Type", JSON)]), encode(ErrorResponse(str(error)))
+
+
+def _unrouted(path: str, methods: list[str]) -> list[Frame]:
+    if not methods:
+        other = path.rstrip("/") if path.endswith("/") else f"{path}/"
+        _, _, there = find("", other)
+        if there and other:
+            status = 301 if "GET" in there else 307
+            return [Head(status, [("Location", other)]), b""]
+        return [Head(404, [("Content-Type", TEXT)]), b"404 page not found"]
+    allow = ("Allow", ", ".join(methods))
+    return [Head(405, [("Content-Type", TEXT), allow]), b"405 method not allowed"]
+
+
+# -- the open door ---------------------------------------------------------------------------------
+
+
+class Door(web.RequestHandler):
+    """Ollama's own port.  Loopback callers need no token, so Host and Origin are checked as Ollama
+    does.
+    """
+
+    SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = (  # type: ignore[misc]  # tornado declares a str tuple
+        *("GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"),
+    )
+
+    def initialize(self, engine: Engine, loopback: bool, secret: str) -> None:
+        self._engine, self._loopback, self._secret = engine, loopback, secret
+        self._answering: asyncio.Task[None] | None = None
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.clear_header("Content-Type")
+
+    def compute_etag(self) -> None:
+        """None: an answer is never the same twice."""
+
+    async def prepare(self) -> None:
+        headers = self.request.headers
+        host, origin = headers.get("Host", ""), headers.get("Origin", "")
+        preflight = self.request.method == "OPTIONS"
+        rule = preflight_headers if preflight and origin else cors_headers
+        allowed = rule(origin, host, self._engine.settings.origins)
+        if allowed is None or (self._loopback and not allowed_host(host)):
+            self.set_status(403)
+            self.finish()
+            return
+        for name, value in allowed:
+            self.add_header(name, value)
+        if preflight and (origin or not host_is_address(host)):
+            self.set_status(204)
+            self.finish()
+
+    async def _serve(self, *_: str) -> None:
+        self._answering = asyncio.ensure_future(self._answer())
+        with suppress(asyncio.CancelledError):  # only `on_connection_close` cancels it
+            await self._answering
+
+    get = head = post = delete = patch = put = options = _serve
+
+    def on_connection_close(self) -> None:
+        if self._answering:
+            self._answering.cancel()
+
+    async def _answer(self) -> None:
+        path = self._path()
+        headers = {name.lower(): value for name, value in self.request.headers.get_all()}
+        request = Request(self.request.method or "", path, headers, self.request.body)
+        with suppress(StreamClosedError):  # the client is gone; closing the exchange cancels it
+            async with aclosing(exchange(self._engine, request)) as frames:
+                async for frame in frames:
+                    if isinstance(frame, Head):
+                        self.set_status(frame.status)
+                        for name, value in frame.headers:
+                            self.set_header(name, value)
+                    else:
+                        self.write(frame)
+                        if self._streams():
+                            await self.flush()
+
+    def _streams(self) -> bool:
+        kind = self._headers.get("Content-Type", "")
+        return kind in ("application/x-ndjson", "text/event-stream")
+
+    def _path(self) -> str:
+        """The path below the secret; a wrong secret leads nowhere."""
+        path = self.request.path
+        if not self._secret:
+            return path
+        _, t, secret, rest = [*path.split("/", 3), "", "", ""][:4]
+        right = t == "t" and hmac.compare_digest(secret.encode(), self._secret.encode())
+        return f"/{rest}" if right else "\0"
+
+
+def make_door(engine: Engine, loopback: bool, secret: str = "") -> web.Application:
+    """`loopback`: whether the listener is on a loopback address, where the Host rule holds."""
+    arguments = {"engine": engine, "loopback": loopback, "secret": secret}
+    # No access log: with a secret, the path is one.
+    return web.Application([(r".*", Door, arguments)], log_function=lambda handler: None)

@@ -1,0 +1,133 @@
+"""The engine room: a thread with its own event loop, where the pool, the operations and the open
+door live.
+
+Whatever another extension does to Jupyter's loop, streams here go on; and a synchronous client
+inside the server can call the door without a deadlock.  Tests give it a library of echo models
+instead of a store.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import threading
+from collections.abc import AsyncGenerator, Coroutine
+from concurrent.futures import Future
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from ollmlx.api.engine import Engine, Models
+from ollmlx.engine.pool import Pool
+from ollmlx.http import MAX_BODY, Frame, Request, exchange, make_door
+from ollmlx.settings import Settings
+from ollmlx.store.library import Library
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Room:
+    def __init__(self, settings: Settings, library: Models | None = None) -> None:
+        self._engine = Engine(settings, library or Library(settings), Pool(settings))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="ollmlx", daemon=True)
+        self._doors: list[HTTPServer] = []
+        self._exchanges: set[asyncio.Task[None]] = set()
+        self._stopping = threading.Lock()
+
+    def start(self) -> None:
+        """Start the thread; returns when its loop runs."""
+        self._thread.start()
+        self._call(asyncio.sleep(0)).result()
+
+    def open_door(self, host: str, port: int, secret: str = "") -> int:
+        """Listen for plain clients; port 0 is any free one.  With a secret only `/t/<secret>/…` is
+        served.
+
+        Returns the port.  Raises `OSError` when it is taken.
+        """
+        sockets = bind_sockets(port, host or None)
+
+        async def listen() -> None:
+            door = HTTPServer(
+                make_door(self._engine, _is_loopback(host), secret), max_body_size=MAX_BODY
+            )
+            door.add_sockets(sockets)
+            self._doors.append(door)
+
+        self._call(listen()).result()
+        return int(sockets[0].getsockname()[1])
+
+    async def exchange(self, request: Request) -> AsyncGenerator[Frame, None]:
+        """`http.exchange` for callers on any other event loop.  Closing it cancels the request."""
+        here, frames = asyncio.get_running_loop(), asyncio.Queue[Frame | BaseException | None]()
+
+        def put(item: Frame | BaseException | None) -> None:
+            if not here.is_closed():
+                here.call_soon_threadsafe(frames.put_nowait, item)
+
+        pump = self._call(self._pump(request, put))
+        try:
+            while (frame := await frames.get()) is not None:
+                if isinstance(frame, BaseException):
+                    raise frame
+                yield frame
+        finally:
+            pump.cancel()
+
+    def busy(self) -> bool:
+        """Whether a request or a load is under way."""
+        return bool(self._exchanges) or self._engine.pool.busy
+
+    def stop(self) -> None:
+        """Close the doors, unload every model, end the thread.  Idempotent, from any thread."""
+        with self._stopping:
+            if self._thread.is_alive():
+                self._call(self._shut()).result()
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _pump(self, request: Request, put: Any) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._exchanges.add(task)
+        last: BaseException | None = None
+        try:
+            async with aclosing(exchange(self._engine, request)) as frames:
+                async for frame in frames:
+                    put(frame)
+        except BaseException as error:
+            # Cancelled means that the caller or the whole room is leaving: the stream just ends.
+            last = None if isinstance(error, asyncio.CancelledError) else error
+            raise
+        finally:
+            self._exchanges.discard(task)
+            put(last)
+
+    async def _shut(self) -> None:
+        for door in self._doors:
+            door.stop()
+        for task in list(self._exchanges):
+            task.cancel()
+        await self._engine.pool.close()
+        for door in self._doors:
+            await door.close_all_connections()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

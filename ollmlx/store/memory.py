@@ -1,0 +1,47 @@
+"""How many bytes of cache a model needs for one token, read from its header."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from ollmlx.store.gguf import Header, header
+from ollmlx.store.model import Model
+
+# Bytes an element of the KV cache takes, block scales included.
+CACHE_BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+
+
+def cache_per_token(model: Model, cache_type: str) -> int:
+    """Bytes of KV cache for one token of one sequence; 0 for models that keep none."""
+    if model.format == "echo":
+        return 0
+    path = Path(model.path)
+    source = path if model.format == "gguf" else path / "config.json"
+    return int(_elements(source, source.stat().st_mtime_ns) * CACHE_BYTES[cache_type])
+
+
+@functools.lru_cache(maxsize=256)
+def _elements(path: Path, _changed: int) -> int:
+    if path.name == "config.json":
+        return _folder_elements(json.loads(path.read_bytes()))
+    return _gguf_elements(header(path))
+
+
+def _gguf_elements(found: Header) -> int:
+    if found.key("pooling_type") is not None:
+        return 0
+    layers, heads = found.key("block_count", 0), found.key("attention.head_count", 1)
+    kv_heads = found.key("attention.head_count_kv", heads)
+    most = max(heads) if isinstance(heads, list) else heads
+    width = found.key("embedding_length", 0) // (most or 1)
+    rows = found.key("attention.key_length", width) + found.key("attention.value_length", width)
+    per_layer = kv_heads if isinstance(kv_heads, list) else [kv_heads] * layers
+    return int(sum(per_layer) * rows)
+
+
+def _folder_elements(config: dict[str, Any]) -> int:
+    config = config.get("text_config") or config
+    layers, heads = config.get("num_hidden_layers") or 0, config.get("num_attention_heads") or 1
+    width = config.get("head_dim") or (config.get("hidden_size") or 0) // heads
+    return int(layers * (config.get("num_key_value_heads") or heads) * width * 2)

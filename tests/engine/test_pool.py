@@ -1,0 +1,189 @@
+"""Loading, lending, evicting: with real processes under the echo backend."""
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack
+
+import psutil
+import pytest
+
+from ollmlx.engine import fit, jobs
+from ollmlx.engine.pool import Pool, Wanted
+from ollmlx.engine.process import ModelProcess
+from ollmlx.errors import Busy, LoadFailed
+from ollmlx.settings import FOREVER, Settings
+from tests.waiting import until
+
+
+@pytest.fixture
+async def make_pool():
+    pools: list[Pool] = []
+
+    def make(**settings: object) -> Pool:
+        pools.append(Pool(Settings(**settings)))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        await pool.close()
+
+
+def wanted(
+    path: str = "-", automatic: tuple[str, ...] = (), size: int = 0, **options: object
+) -> Wanted:
+    load = jobs.Load("echo", path, jobs.LoadOptions(num_parallel=2, **options))
+    return Wanted(load, size, 0, frozenset(automatic), subject=path)
+
+
+async def use(pool: Pool, want: Wanted, keep_alive: float | None = None) -> int:
+    async with pool.lend(want, keep_alive) as process:
+        return process.pid
+
+
+async def gone(pid: int) -> None:
+    await until(lambda: not psutil.pid_exists(pid))
+
+
+async def test_requests_at_the_same_time_load_a_model_once(make_pool):
+    pool = make_pool()
+    assert len(set(await asyncio.gather(*(use(pool, wanted()) for _ in range(8))))) == 1
+
+
+async def test_a_model_stays_for_the_next_request(make_pool):
+    pool = make_pool()
+    assert await use(pool, wanted()) == await use(pool, wanted())
+    assert [resident.users for resident in pool.residents()] == [0]
+
+
+async def test_keep_alive_zero_unloads_when_the_request_ends(make_pool):
+    pool = make_pool()
+    await gone(await use(pool, wanted(), 0))
+    assert pool.residents() == []
+
+
+async def test_the_timer_starts_when_the_last_request_ends(make_pool):
+    pool = make_pool()
+    async with pool.lend(wanted(), 0.05) as process:
+        async with pool.lend(wanted(), None):
+            pass
+        await asyncio.sleep(0.15)
+        assert process.alive
+    await gone(process.pid)
+
+
+async def test_an_explicit_keep_alive_replaces_the_one_before_and_none_keeps_it(make_pool):
+    pool = make_pool(keep_alive=1.0)
+    await use(pool, wanted(), FOREVER)
+    await use(pool, wanted())
+    assert [resident.keep_alive for resident in pool.residents()] == [FOREVER]
+
+
+async def test_unloading_waits_for_the_requests_that_run(make_pool):
+    pool = make_pool()
+    async with pool.lend(wanted(), None) as process:
+        pool.unload("-")
+        assert process.alive
+    await gone(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        (wanted(num_ctx=64), wanted(num_ctx=128), False),
+        (wanted(num_ctx=64), wanted(num_ctx=128, automatic=("num_ctx",)), False),
+        (
+            wanted(num_ctx=64, automatic=("num_ctx",)),
+            wanted(num_ctx=128, automatic=("num_ctx",)),
+            True,
+        ),
+        (wanted(num_gpu=3), wanted(num_gpu=-1), True),
+        (wanted(use_mmap=True), wanted(), True),
+        (wanted(num_thread=1), wanted(num_thread=2), False),
+    ],
+)
+async def test_a_change_of_load_options_reloads(make_pool, first, second, same):
+    pool = make_pool()
+    assert (await use(pool, first) == await use(pool, second)) is same
+    assert len(pool.residents()) == 1
+
+
+async def test_a_crashed_model_is_loaded_again(make_pool):
+    pool = make_pool()
+    pid = await use(pool, wanted())
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not pool.residents())
+    assert await use(pool, wanted()) != pid
+
+
+async def test_the_idle_model_that_was_used_longest_ago_makes_room(make_pool, monkeypatch):
+    pool = make_pool(max_loaded_models=2)
+    real_start = ModelProcess.start
+
+    async def start(load: jobs.Load, *rest: object) -> ModelProcess:
+        # Several names for the one path that the echo backend loads.
+        return await real_start(jobs.Load("echo", "-", load.options), *rest)
+
+    monkeypatch.setattr(ModelProcess, "start", start)
+    await use(pool, wanted("a"))
+    await use(pool, wanted("b"))
+    await use(pool, wanted("a"))
+    await use(pool, wanted("c"))
+    assert {resident.wanted.subject for resident in pool.residents()} == {"a", "c"}
+
+
+async def test_a_full_queue_is_busy_but_a_ready_model_never_is(make_pool):
+    pool = make_pool(max_queue=1, load_timeout=30)
+    await use(pool, wanted())
+    slow = [asyncio.create_task(use(pool, wanted("slow"))) for _ in range(2)]
+    await until(lambda: pool._waiting == 2)
+    with pytest.raises(Busy, match=r"try again\.  maximum"):
+        await use(pool, wanted("slow", num_ctx=8))
+    async with AsyncExitStack() as stack:
+        for _ in range(50):
+            await stack.enter_async_context(pool.lend(wanted(), None))
+    await pool.close()
+    assert all(
+        isinstance(result, asyncio.CancelledError)
+        for result in await asyncio.gather(*slow, return_exceptions=True)
+    )
+
+
+async def test_a_client_that_leaves_does_not_take_the_load_away(make_pool):
+    pool = make_pool()
+    first = asyncio.create_task(use(pool, wanted()))
+    second = asyncio.create_task(use(pool, wanted()))
+    await until(lambda: pool.busy)
+    first.cancel()
+    assert await second > 0
+
+
+async def test_a_model_that_cannot_fit_is_refused_with_its_sizes(make_pool, monkeypatch):
+    # The machine's memory is what is under test, so it is set.
+    monkeypatch.setattr(fit, "free_memory", lambda: 8 << 30)
+    monkeypatch.setattr(fit, "graphics_memory", lambda: 0)
+    with pytest.raises(
+        LoadFailed, match=r"model requires 10\.2 GiB but only 8\.0 GiB are available"
+    ):
+        await use(make_pool(), wanted(size=10 << 30))
+
+
+async def test_a_failed_load_is_told_to_all_who_wait_and_forgotten(make_pool):
+    pool = make_pool()
+    answers = await asyncio.gather(
+        *(use(pool, wanted("nowhere")) for _ in range(3)), return_exceptions=True
+    )
+    assert [str(answer) for answer in answers] == ["nothing answers at nowhere"] * 3
+    assert pool.residents() == []
+
+
+def test_parallel_sequences_take_a_modest_part_of_memory():
+    assert [fit.parallel(cache, 1000) for cache in (0, 31, 32, 62, 125, 126, 10**9)] == [
+        8,
+        8,
+        4,
+        4,
+        2,
+        1,
+        1,
+    ]
