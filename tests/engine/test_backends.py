@@ -438,7 +438,7 @@ def test_texts_become_vectors_in_order(random_toy: Open) -> None:
     backend.embed(Embed(2, inputs[1:2]))
     answers = _finish(backend)
     first, alone = (_vectors(answers[id].embedded) for id in (1, 2))
-    assert first.shape == (3, backend_dimensions(answers[1]))
+    assert first.shape == (3, _dimensions(answers[1]))
     assert np.allclose(first[0], first[2], atol=1e-5)
     assert np.allclose(first[1], alone[0], atol=1e-5)
     assert not np.allclose(first[0], first[1], atol=1e-2)
@@ -448,14 +448,13 @@ def test_texts_are_embedded_beside_an_answer(random_toy: Open) -> None:
     backend = random_toy()
     alone = _ask(backend, _job(backend)).tokens
     backend.submit(_job(backend))
-    backend.step()
     backend.embed(Embed(2, [backend.tokenize("a text", True)]))
     answers = _finish(backend)
     assert answers[1].tokens == alone
     assert answers[2].embedded is not None
 
 
-def backend_dimensions(answer: Answer) -> int:
+def _dimensions(answer: Answer) -> int:
     assert answer.embedded is not None
     return answer.embedded.dimensions
 
