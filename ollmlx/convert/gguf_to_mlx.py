@@ -15,7 +15,8 @@ from ollmlx.convert.metadata import Metadata
 from ollmlx.convert.parameters import class_parameters, match
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.shards import Shards
-from ollmlx.convert.vocabulary import Vocabulary, stop_ids
+from ollmlx.convert.stops import stop_ids
+from ollmlx.convert.vocabulary import Vocabulary
 from ollmlx.convert.weights import Weights, quantisation, stored_bytes
 from ollmlx.store.gguf import Gguf
 

@@ -18,6 +18,8 @@ IN_CONFIGURATION = re.compile(r"^(rope_freqs|rope_factors_(long|short))\.weight$
 
 SUFFIXES = (".weight", ".bias")
 
+OUTPUT, EMBEDDING = "lm_head.weight", "token_embd.weight"
+
 MIXTRAL = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
 
 
@@ -55,9 +57,12 @@ def class_parameters(config: Config) -> dict[str, Parameter]:
     if config.get("rope_scaling") and not hasattr(arguments, "rope_scaling"):
         raise NotConvertible("MLX's class for this architecture has no rotary scaling")
     packing = {name for name, each in model.named_modules() if hasattr(each, "to_quantized")}
+    # Some classes make an output matrix that they drop when the embeddings serve as one.
+    tied = config["tie_word_embeddings"] and hasattr(arguments, "tie_word_embeddings")
     return {
         name: Parameter(tuple(array.shape), name.removesuffix(".weight") in packing)
         for name, array in tree_flatten(model.parameters())
+        if not (tied and name.endswith(OUTPUT))
     }
 
 
@@ -76,11 +81,10 @@ def match(
     known = gguf.get_tensor_name_map(numbers[architecture], layers)
     present = set(tensors)
     found = {each: _tensor(known, each, present) for each in parameters}
-    missing = [each for each, tensor in found.items() if tensor is None]
-    if config["tie_word_embeddings"]:
-        # Some classes make an output matrix and drop it when they load.
-        missing = [each for each in missing if not each.endswith("lm_head.weight")]
-    if missing:
+    for each in found:
+        if config["tie_word_embeddings"] and each.endswith(OUTPUT):
+            found[each] = EMBEDDING  # A class that cannot share them has them twice.
+    if missing := [each for each, tensor in found.items() if tensor is None]:
         raise NotConvertible(f"the file has no tensor for {_few(missing)}")
     matched = {each: tensor for each, tensor in found.items() if tensor is not None}
     extra = range(config["num_hidden_layers"], layers)
@@ -106,6 +110,7 @@ def _tensor(known: Any, parameter: str, present: Container[str]) -> str | None:
 
 def _complete(matched: dict[str, str], present: set[str]) -> None:
     used = Counter(matched.values())
+    used[EMBEDDING] = min(used[EMBEDDING], 1)
     if twice := sorted(tensor for tensor, times in used.items() if times > 1):
         raise NotConvertible(f"two parameters want {_few(twice)}")
     unused = sorted(each for each in present - set(used) if not IN_CONFIGURATION.search(each))

@@ -68,7 +68,7 @@ def adds_bos(vocabulary: Vocabulary) -> bool:
     said = vocabulary.value("add_bos_token")
     match vocabulary.value("model"):
         case "gemma4":
-            return False  # Its template writes it.
+            return bool(said)
         case "gpt2":
             return bool(_pretokenizer(vocabulary).add_bos if said is None else said)
         case _:

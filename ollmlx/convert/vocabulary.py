@@ -10,26 +10,6 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
 SPACE = "\u2581"
 """What sentencepiece writes for a space."""
 
-TURN_ENDS = {
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "<|eom_id|>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "<|return|>",
-    "<|call|>",
-    "<turn|>",
-    "<|calls|>",
-    "<end_of_utterance>",
-    "<\uff5cend\u2581of\u2581sentence\uff5c>",
-    "<eos>",
-}
-"""Spellings at which llama.cpp ends an answer even where the file does not name them."""
-
 
 class Vocabulary:
     """`tokenizer.ggml.*` of a file."""
@@ -104,14 +84,3 @@ def _distinct(tokens: list[str]) -> dict[str, int]:
         unusable = not token or token in ids
         ids[f"[UNUSED_{number}]" if unusable else token] = number
     return ids
-
-
-def stop_ids(vocabulary: Vocabulary) -> list[int]:
-    """The tokens at which llama.cpp ends an answer, ascending."""
-    named = {vocabulary.token_id(role) for role in ("eos", "eot", "eom")}
-    spelled = {
-        number
-        for number, token in enumerate(vocabulary.tokens)
-        if token in TURN_ENDS and vocabulary.types[number] in (CONTROL, USER_DEFINED)
-    }
-    return sorted(spelled | {number for number in named if number is not None})
