@@ -20,7 +20,7 @@ from ollmlx.engine.backend import Report
 from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOptions, ModelInfo
 from ollmlx.engine.mlx_embed import Embedder
 from ollmlx.engine.mlx_folder import REFUSALS, context_limit, load_weights, read_config
-from ollmlx.engine.mlx_prefixes import Cache, Prefixes
+from ollmlx.engine.mlx_prefixes import Cache, Prefixes, common
 from ollmlx.engine.mlx_rows import Row
 from ollmlx.engine.mlx_vocabulary import Vocabulary
 from ollmlx.errors import LoadFailed, OllmlxError
@@ -30,6 +30,8 @@ _IDLE_CHUNK = 2048
 _TAIL = 16
 """A cache that cannot be cut is kept this far before a prompt's end too: what follows there, the
 head of the answer, is written anew by some templates on the next turn."""
+_WORTH_COPYING = 32
+"""Tokens that a running answer must have read for another before its cache is copied."""
 _WINDOWS_KEPT = 2
 """Full context windows that the prefix cache has room for."""
 
@@ -135,7 +137,21 @@ class MlxBackend:
                 return
             row = self._waiting.popleft()
             row.start()
+            self._share(row.prompt)
             row.cached = self._enter(row)
+
+    def _share(self, prompt: list[int]) -> None:
+        """Keep what a running answer has read of the same prompt, where that is more than is kept.
+
+        Callers who ask at once, with one long system prompt, do not wait for each other to end.
+        """
+        read = {uid: common(row.prompt, prompt) for uid, row in self._live.items()}
+        uid = max(read, key=lambda uid: read[uid], default=None)
+        if uid is None or not self._cuttable:
+            return
+        if read[uid] >= self._prefixes.reach(prompt) + _WORTH_COPYING:
+            cache, tokens = self._generator.extract_cache([uid])[uid]
+            self._keep(tokens, cache)
 
     def _enter(self, row: Row) -> int:
         """Put a row into the batch; how many tokens of its prompt need not be read."""

@@ -32,8 +32,7 @@ class Prefixes:
 
         At least one token is left to read: a sequence cannot start with none.
         """
-        wanted = np.asarray(tokens[:-1], np.int64)
-        usable = [_usable(entry, wanted) for entry in self._entries]
+        usable = self._usable(tokens)
         if not any(usable):
             return None, 0
         place = int(np.argmax(usable))
@@ -42,6 +41,10 @@ class Prefixes:
         cache = copy.deepcopy(entry[1])  # shares the arrays until one of the two is written
         trim_prompt_cache(cache, len(entry[0]) - usable[place])
         return cache, usable[place]
+
+    def reach(self, tokens: Sequence[int]) -> int:
+        """How many of `tokens` `find` would save."""
+        return max(self._usable(tokens), default=0)
 
     def put(self, tokens: Sequence[int], cache: Cache) -> None:
         """Keep a cache that holds exactly `tokens`; it replaces those that it makes superfluous."""
@@ -54,13 +57,21 @@ class Prefixes:
     def clear(self) -> None:
         self._entries.clear()
 
+    def _usable(self, tokens: Sequence[int]) -> list[int]:
+        wanted = np.asarray(tokens[:-1], np.int64)
+        return [_usable(entry, wanted) for entry in self._entries]
+
 
 def _size(entry: tuple[NDArray[np.int64], Cache]) -> int:
     return sum(int(layer.nbytes) for layer in entry[1])
 
 
-def _common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
+def common(one: Sequence[int], other: Sequence[int]) -> int:
     """Length of the common prefix."""
+    return _common(np.asarray(one, np.int64), np.asarray(other, np.int64))
+
+
+def _common(one: NDArray[np.int64], other: NDArray[np.int64]) -> int:
     length = min(len(one), len(other))
     differs = np.flatnonzero(one[:length] != other[:length])
     return int(differs[0]) if differs.size else length

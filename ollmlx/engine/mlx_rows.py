@@ -39,6 +39,7 @@ class Row:
         self.job, self.prompt = job, list(job.prompt)
         self._num_ctx, self._adds_bos = num_ctx, words.adds_bos
         self._made: list[int] = []
+        self._sampled = 0  # tokens made and the end token: what Ollama counts
         self._read = 0  # of the tokens made, those that `prompt` already holds
         self._text, self._spell = TextStream(job.stop), words.speller()
         self._recorder = None if job.logprobs is None else Recorder(job.logprobs, words.piece)
@@ -63,6 +64,7 @@ class Row:
         Where the delta's `finish` is None although the batch ended, the window is full: `shift`.
         """
         self._first = self._first or perf_counter_ns()
+        self._sampled += 1
         if ended == "stop":
             return self._delta(self._text.flush(), [], "stop")
         self._made.append(token)
@@ -102,7 +104,7 @@ class Row:
             prompt_tokens=len(self.job.prompt),
             cached_tokens=self.cached,
             prompt_ns=self._first - self._started,
-            tokens=len(self._made),
+            tokens=self._sampled,
             eval_ns=perf_counter_ns() - self._first,
         )
 

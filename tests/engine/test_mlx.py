@@ -238,6 +238,20 @@ def test_a_grammar_that_fails_on_the_way_takes_no_neighbour_along(
     assert [t for e in events if isinstance(e, Delta) and e.id == 1 for t in e.tokens] == expected
 
 
+def test_a_prompt_that_a_running_answer_has_read_is_not_read_again(
+    toy: ToyModels, opened: Open
+) -> None:
+    backend, fresh = opened(toy.mlx), opened(toy.mlx)
+    prompts = [backend.tokenize(CHAT * 4 + end, True) for end in ("one", "two")]
+    for id, prompt in enumerate(prompts):
+        backend.submit(Generate(id, prompt, 24, GREEDY))
+    events = _finish(backend)
+    usages = {event.id: event.usage for event in events if event.usage}
+    assert [usages[id].cached_tokens for id in (0, 1)] == [0, len(prompts[0]) - 3]
+    for id, prompt in enumerate(prompts):
+        assert [t for e in events if e.id == id for t in e.tokens] == _tokens(fresh, prompt)
+
+
 @pytest.fixture
 def hybrid(folder: Path) -> Path:
     """A model of one convolution and one attention layer: its cache cannot be cut."""
