@@ -1,0 +1,1 @@
+"""Messages into a prompt's text, and a model's text into a message."""

@@ -104,9 +104,8 @@ def _texts(nodes: Nodes) -> Iterator[str]:
     return (node.text for node in _walk(nodes) if isinstance(node, Text) and node.text.strip())
 
 
-def answers_tools(source: str, program: Program) -> bool:
+def answers_tools(source: str, names: frozenset[str]) -> bool:
     """Whether the template can show a tool, a call of it and its result: a full round trip."""
-    names = mentioned(program)
     results = ('eq .Role "tool"', "tool_response", "TOOL_RESULTS")
     return {"tools", "toolcalls"} <= names and any(word in source for word in results)
 

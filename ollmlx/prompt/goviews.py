@@ -1,0 +1,153 @@
+"""Messages and tools as the Go values that Ollama hands to its templates.
+
+Source: Ollama's `template/template.go` and `api/types.go` as of 2026-08.  JSON Schema words that
+Ollama's types do not know (`default`, `format`, `minimum`, …) are left out, as there.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ollmlx.prompt.conversation import check_depth, function_of
+from ollmlx.prompt.gotemplate import JSONList, JSONMap, Struct, TypeNames
+from ollmlx.wire.native import Message, ToolCall
+
+_EXACT = 2**53
+"""Go reads JSON numbers as float64; integers beyond this would change, so they stay integers."""
+
+
+def merged(messages: Sequence[Message]) -> list[Message]:
+    """Neighbours of one role as one message, but for tools' results."""
+    kept: list[Message] = []
+    for message in messages:
+        if kept and kept[-1].role == message.role != "tool":
+            kept[-1] = _with_content(kept[-1], f"{kept[-1].content}\n\n{message.content}")
+        else:
+            kept.append(message)
+    return kept
+
+
+def _with_content(message: Message, content: str) -> Message:
+    return Message(
+        role=message.role,
+        content=content,
+        thinking=message.thinking,
+        images=message.images,
+        tool_calls=message.tool_calls,
+        tool_name=message.tool_name,
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def message_view(message: Message) -> Struct:
+    return Struct(
+        "*template.templateMessage",
+        {
+            "Role": message.role,
+            "Content": message.content,
+            "Thinking": message.thinking,
+            "Images": list(message.images),
+            "ToolCalls": [_call_view(call) for call in message.tool_calls],
+            "ToolName": message.tool_name,
+            "ToolCallID": message.tool_call_id,
+        },
+    )
+
+
+def _call_view(call: ToolCall) -> Struct:
+    check_depth(call.function.arguments)
+    function = {
+        "Index": call.function.index,
+        "Name": call.function.name,
+        "Arguments": JSONMap(_as_decoded(call.function.arguments)),
+    }
+    return Struct(
+        "template.templateToolCall",
+        {"ID": call.id, "Function": Struct("template.templateToolCallFunction", function)},
+    )
+
+
+def _as_decoded(value: Any) -> Any:
+    """JSON as Go decodes it: all numbers are floats."""
+    if isinstance(value, dict):
+        return {key: _as_decoded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_as_decoded(inner) for inner in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _EXACT:
+        return float(value)
+    return value
+
+
+def tools_view(tools: Sequence[Any]) -> JSONList:
+    check_depth(list(tools))
+    return JSONList(_tool_view(tool) for tool in tools)
+
+
+def _tool_view(tool: Any) -> Struct:
+    given, function = tool if isinstance(tool, dict) else {}, function_of(tool)
+    view = Struct(
+        "template.templateToolFunction",
+        {
+            "Name": _text(function.get("name")),
+            "Description": _text(function.get("description")),
+            "Parameters": _parameters_view(function.get("parameters")),
+        },
+    )
+    view.wire = _renamed(view.fields, ("Name", "Description", "Parameters"))
+    items = _as_decoded(given.get("items"))
+    fields = {"Type": _text(given.get("type")), "Items": items, "Function": view}
+    wire = {"type": fields["Type"], **({"items": items} if items else {}), "function": view}
+    return Struct("template.templateTool", fields, wire)
+
+
+def _renamed(fields: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name.lower(): fields[name] for name in names}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def _parameters_view(given: Any) -> Struct:
+    given = given if isinstance(given, dict) else {}
+    properties = given.get("properties")
+    views = None
+    if isinstance(properties, dict):
+        views = JSONMap({name: property_view(each) for name, each in properties.items()})
+    fields = {
+        "Type": _text(given.get("type")),
+        "Defs": _as_decoded(given.get("$defs")),
+        "Items": _as_decoded(given.get("items")),
+        "Required": _names(given.get("required")),
+        "Properties": views if views is not None else JSONMap(),
+    }
+    optional = {"$defs": fields["Defs"], "items": fields["Items"], "required": fields["Required"]}
+    wire = {"type": fields["Type"], **_present(optional), "properties": views}
+    return Struct("template.templateToolFunctionParameters", fields, wire)
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}
+
+
+def property_view(given: Any) -> Struct:
+    """One property of a tool; templates print its `.Type` and `.Description`."""
+    given = given if isinstance(given, dict) else {}
+    kind = given.get("type")
+    inner = given.get("properties")
+    # Only the outermost properties are a sorted map in Ollama; these keep their order.
+    wire = {k: property_view(v) for k, v in inner.items()} if isinstance(inner, dict) else {}
+    fields = {
+        "AnyOf": [property_view(each) for each in given.get("anyOf") or ()],
+        "Type": TypeNames([kind] if isinstance(kind, str) else _names(kind)),
+        "Items": _as_decoded(given.get("items")),
+        "Description": _text(given.get("description")),
+        "Enum": _as_decoded(given.get("enum")) or [],
+        "Properties": Struct("*api.ToolPropertiesMap", {}, wire) if wire else None,
+        "Required": _names(given.get("required")),
+    }
+    written = {name[0].lower() + name[1:]: value for name, value in fields.items()}
+    return Struct("api.ToolProperty", fields, _present(written))
