@@ -5,6 +5,7 @@ Ollama's grammar is `[scheme://][host/][namespace/]model[:tag]`.  A name that st
 `../` or `~` is a path on this machine instead.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,8 @@ def parse(text: str) -> Name:
     tag = TAG
     if colon > slash:
         rest, tag = rest[:colon], rest[colon + 1 :]
-    host, namespace, model = [HOST, NAMESPACE, *rest.rsplit("/", 2)][-3:]
+    given = rest.rsplit("/", 2)
+    host, namespace, model = [*(HOST, NAMESPACE)[: 3 - len(given)], *given]
     parts = (
         (_HOST_PART, host),
         (_NAMESPACE_PART, namespace),
@@ -88,5 +90,6 @@ def installed(text: str) -> str:
 def as_path(text: str) -> Path | None:
     """The path that a name written as a path means, else None.  NUL never names a file."""
     if text.startswith(("/", "./", "../", "~")) and "\0" not in text:
-        return Path(text).expanduser()
+        # Not Path.expanduser, which raises for the home of nobody.
+        return Path(os.path.expanduser(text))
     return None

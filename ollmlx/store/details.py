@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ollmlx.store.documents import text
 from ollmlx.store.gguf import Header
 from ollmlx.wire.native import ModelDetails
 
@@ -78,8 +79,7 @@ def of_gguf(header: Header, parameter_count: int) -> ModelDetails:
 
 def of_config(config: Mapping[str, Any], parameter_count: int, dtype: str) -> ModelDetails:
     """Details from a config.json; `dtype` is what its weights say, for a config that does not."""
-    family = config.get("model_type")
-    family = family if isinstance(family, str) else ""
+    family = text(config.get("model_type"))
     return ModelDetails(
         parent_model="",
         format="safetensors",
@@ -116,6 +116,6 @@ def _quantization_level(config: Mapping[str, Any], dtype: str) -> str:
     recipe = quantization(config)
     if recipe:
         mode = recipe.get("mode", "affine")
-        return f"int{recipe['bits']}" if mode == "affine" else str(mode)
+        return f"int{recipe['bits']}" if mode == "affine" else text(mode)
     stated = config.get("torch_dtype") or config.get("dtype")
     return dtype or _DTYPES.get(str(stated), "unknown")

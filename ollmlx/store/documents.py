@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from ollmlx.errors import LoadFailed
 
+T = TypeVar("T")
 MOST_BYTES = 64 << 20
 """Above any real `tokenizer_config.json`, the longest of them."""
 
@@ -23,20 +26,28 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     return data
 
 
-def parse(data: bytes, where: Path) -> Any:
-    """Any JSON value, NaN and Infinity included: config.json of state-space models has them.
+def text(value: Any) -> str:
+    """A value that must be text, without the lone surrogates JSON can smuggle in; else empty."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def decode(data: bytes, where: Path, kind: type[T]) -> T:
+    """Strict JSON of a known shape.  Raises `BadDocument`."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadDocument(f"{where}: {error}") from error
+
+
+def parse_object(data: bytes, where: Path) -> dict[str, Any]:
+    """NaN and Infinity included: config.json of state-space models has them.
 
     Raises `BadDocument`.
     """
     try:
-        return json.loads(data)
+        value = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadDocument(f"{where}: not JSON: {error}") from error
-
-
-def parse_object(data: bytes, where: Path) -> dict[str, Any]:
-    """Raises `BadDocument`."""
-    value = parse(data, where)
     if not isinstance(value, dict):
         raise BadDocument(f"{where}: not a JSON object")
     return value

@@ -79,6 +79,7 @@ _MOST_KEYS, _MOST_TENSORS, _MOST_ITEMS = 1 << 16, 1 << 17, 1 << 22
 _LONGEST_TEXT, _LONGEST_HEADER = 1 << 24, 1 << 28
 _MOST_DIMENSIONS = 4
 _SHORT_ARRAY = 1 << 10
+_MOST_ELEMENTS = 1 << 44
 
 
 class BadGguf(LoadFailed):
@@ -294,7 +295,7 @@ class _Cursor:
         if not 0 < dimensions <= _MOST_DIMENSIONS:
             raise _Malformed(f"tensor {name!r} has {dimensions} dimensions")
         shape = tuple(self._number(_U64) for _ in range(dimensions))[::-1]
-        if prod(shape) >= 1 << 62:
+        if prod(shape) > _MOST_ELEMENTS:
             raise _Malformed(f"tensor {name!r} of shape {shape} is not believable")
         return name, shape, self._number(_U32), self._number(_U64)
 

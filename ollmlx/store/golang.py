@@ -36,7 +36,7 @@ def quoted(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return _number(float(value))
+        return _number(value)
     return "<nil>" if value is None else str(value)
 
 
@@ -57,7 +57,10 @@ def _escaped(character: str) -> str:
 
 def _number(value: float) -> str:
     """`%g`, the shortest text that reads back the same: 4096, 0.8, 1e-05, 1.048576e+06."""
-    exact = Decimal(repr(value))
+    try:
+        exact = Decimal(repr(float(value)))
+    except OverflowError:
+        return "+Inf" if value > 0 else "-Inf"
     if not exact.is_finite():
         return {"Infinity": "+Inf", "-Infinity": "-Inf"}.get(str(exact), "NaN")
     exponent = exact.adjusted() if exact else 0

@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from ollmlx.errors import LoadFailed
 from ollmlx.names import Name
 from ollmlx.store import capabilities, folders
-from ollmlx.store.documents import BadDocument, parse_object, read_bytes, read_object
+from ollmlx.store.documents import BadDocument, decode, read_bytes
 from ollmlx.store.model import Model
 from ollmlx.store.weights import GgufSummary, Weights, with_projectors
 from ollmlx.wire.native import Message, ModelDetails
 
+T = TypeVar("T")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _LAYER = "application/vnd.ollama.image."
 _MOST_MANIFEST_BYTES = 4 << 20
@@ -119,18 +120,18 @@ class OllamaStore:
         data = read_bytes(path, _MOST_MANIFEST_BYTES)
         try:
             return self._model(name, path, data)
-        except (msgspec.ValidationError, BadDocument) as error:
+        except BadDocument as error:
             raise BadManifest(f"the manifest of {name.display} is damaged: {error}") from error
         except FileNotFoundError as error:
             missing = f"the blob {Path(str(error.filename)).name} of {name.display} is missing"
             raise BadManifest(missing) from error
 
     def _model(self, name: Name, path: Path, data: bytes) -> Model:
-        manifest = msgspec.convert(parse_object(data, path), Manifest)
+        manifest = decode(data, path, Manifest)
         layers = manifest.layers or []
         parts = _Parts(layers, self._blobs)
         config_path = blob(self._blobs, manifest.config.digest)
-        config = msgspec.convert(read_object(config_path), Config)
+        config = decode(read_bytes(config_path), config_path, Config)
         weights = parts.last("model")
         if weights is None:
             raise NotHere(_why_not_here(name, config))
@@ -172,8 +173,8 @@ def _words(parts: _Parts) -> dict[str, Any]:
     """The fields of `Model` that layers of text and JSON fill."""
     parameters, messages = parts.last("params"), parts.last("messages")
     return {
-        "parameters": read_object(parameters) if parameters else {},
-        "messages": _messages(messages) if messages else (),
+        "parameters": _decoded(parameters, dict[str, Any]) if parameters else {},
+        "messages": tuple(_decoded(messages, list[Message])) if messages else (),
         "system": parts.text("system"),
         "licenses": tuple(
             read_bytes(path).decode("utf-8", "replace") for path in parts.all("license")
@@ -182,11 +183,8 @@ def _words(parts: _Parts) -> dict[str, Any]:
     }
 
 
-def _messages(path: Path) -> tuple[Message, ...]:
-    try:
-        return tuple(msgspec.json.decode(read_bytes(path), type=list[Message]))
-    except msgspec.DecodeError as error:
-        raise BadDocument(f"{path}: not a list of messages: {error}") from error
+def _decoded(path: Path, kind: type[T]) -> T:
+    return decode(read_bytes(path), path, kind)
 
 
 def _details(config: Config, summary: GgufSummary, parent: str) -> ModelDetails:

@@ -8,18 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from ollmlx.store.documents import BadDocument, parse_object
 
+_GROUP_SIZES = (16, 32, 64, 128)
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 
 
 class _Entry(msgspec.Struct):
     dtype: str
-    shape: list[int]
+    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
     data_offsets: tuple[int, int]
 
 
@@ -58,7 +59,7 @@ class Shard:
 def _group_size(layer: str, quantization: Mapping[str, Any]) -> int:
     own = quantization.get(layer)
     size = (own if isinstance(own, dict) else quantization).get("group_size")
-    return size if isinstance(size, int) else 64
+    return int(size) if size in _GROUP_SIZES else 64
 
 
 def read_shard(path: Path) -> Shard:
@@ -75,6 +76,8 @@ def read_shard(path: Path) -> Shard:
         entries = msgspec.convert(header, dict[str, _Entry])
     except msgspec.ValidationError as error:
         raise BadDocument(f"{path}: a damaged safetensors header: {error}") from error
-    if any(entry.data_offsets[1] > end - 8 - length for entry in entries.values()):
-        raise BadDocument(f"{path}: the file is cut short")
+    for name, entry in entries.items():
+        # No type is under four bits, so a shape above that is a lie.
+        if entry.data_offsets[1] > end - 8 - length or prod(entry.shape) > 2 * end:
+            raise BadDocument(f"{path}: the file is cut short: {name} is not all there")
     return Shard({name: (entry.dtype, entry.shape) for name, entry in entries.items()})

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ollmlx.store import details, gguf, golang
-from ollmlx.store.documents import read_object
+from ollmlx.store.documents import read_object, text
 from ollmlx.store.model import Model
 from ollmlx.store.safetensors import Shard, read_shard
 from ollmlx.store.weights import shard_files
@@ -49,8 +49,8 @@ def show(model: Model, verbose: bool, system: str, options: dict[str, Any]) -> S
 
 
 def rfc3339(moment: datetime) -> str:
-    text = moment.isoformat()
-    return f"{text.removesuffix('+00:00')}Z" if text.endswith("+00:00") else text
+    written = moment.isoformat()
+    return f"{written.removesuffix('+00:00')}Z" if written.endswith("+00:00") else written
 
 
 def modelfile(model: Model, system: str, parameters: Mapping[str, Any]) -> str:
@@ -79,15 +79,15 @@ def _commands(model: Model, system: str, parameters: Mapping[str, Any]) -> Itera
             yield f"{command} {_quoted(value)}"
     for name, value in _each(parameters):
         yield f"PARAMETER {name} {_quoted(golang.plain(value))}"
-    yield from (f"LICENSE {_quoted(text)}" for text in model.licenses)
+    yield from (f"LICENSE {_quoted(license)}" for license in model.licenses)
     yield from (f"MESSAGE {m.role} {_quoted(m.content)}" for m in model.messages)
 
 
-def _quoted(text: str) -> str:
+def _quoted(value: str) -> str:
     """Quoted where a Modelfile needs it: lines, and blanks at an end."""
-    if "\n" not in text and not text.startswith(" ") and not text.endswith(" "):
-        return text
-    return f'"""{text}"""' if '"' in text else f'"{text}"'
+    if "\n" not in value and not value.startswith(" ") and not value.endswith(" "):
+        return value
+    return f'"""{value}"""' if '"' in value else f'"{value}"'
 
 
 def _parameters(parameters: Mapping[str, Any]) -> str:
@@ -137,7 +137,7 @@ def _folder(model: Model, verbose: bool) -> tuple[dict[str, Any], list[Tensor]]:
 
 
 def _config_info(config: Mapping[str, Any], shards: list[Shard]) -> dict[str, Any]:
-    architecture = str(config.get("model_type") or "unknown")
+    architecture = text(config.get("model_type")) or "unknown"
     recipe = details.quantization(config)
     info: dict[str, Any] = {
         "general.architecture": architecture,

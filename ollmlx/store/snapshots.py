@@ -7,6 +7,7 @@ Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache.
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ollmlx import names
@@ -46,6 +47,8 @@ class Snapshots:
         repository = next((p for p in self._repositories() if p.name.lower() == wanted), None)
         if repository is None:
             return None
+        _, namespace, model = repository.name.split("--", 2)
+        name = replace(name, namespace=namespace, model=model)
         pinned = _snapshot(repository, name.tag)
         if pinned is not None:
             return self._whole(pinned, name)

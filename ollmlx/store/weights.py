@@ -12,7 +12,7 @@ import msgspec
 
 from ollmlx.errors import BadRequest
 from ollmlx.store import capabilities, details, gguf
-from ollmlx.store.documents import BadDocument, read_bytes, read_object
+from ollmlx.store.documents import BadDocument, read_bytes, read_object, text
 from ollmlx.store.gguf import BadGguf
 from ollmlx.store.model import Model
 from ollmlx.store.perfile import PerFile
@@ -224,4 +224,4 @@ def _chat_template(path: Path) -> str:
     if isinstance(value, list):  # several, by name
         named = {t.get("name"): t.get("template") for t in value if isinstance(t, dict)}
         value = named.get("default")
-    return value if isinstance(value, str) else ""
+    return text(value)
