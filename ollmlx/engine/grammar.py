@@ -5,6 +5,7 @@ The same for both engines.  https://github.com/guidance-ai/llguidance
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
 from ollmlx.errors import BadRequest, OllmlxError
+
+_Schema = dict[str, Any]
 
 _COMPILE = {
     # llama.cpp's bound: left free, small models emit blanks for ever (ollama/ollama#18567).
@@ -21,7 +24,9 @@ _COMPILE = {
     "json_allow_general_unicode_escapes": True,
 }
 _UNKNOWN_FORMAT = re.compile(r"Unknown format: (.+)")
-_DATA = ("const", "default", "enum", "examples")
+_MAPS = ("properties", "patternProperties", "$defs", "definitions")
+_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
+_SINGLES = ("items", "additionalProperties")
 
 
 def from_format(format: Any) -> str:
@@ -36,12 +41,12 @@ def from_format(format: Any) -> str:
     if format == "json":
         return _from_schema({"type": "object"})
     if isinstance(format, dict):
-        return _from_schema(format)
+        return _from_schema(_edit(format, _close) if _closable(format) else format)
     quoted = json.dumps(json.dumps(format, ensure_ascii=False), ensure_ascii=False)
     raise OllmlxError(f'invalid format: {quoted}; expected "json" or a valid JSON Schema object')
 
 
-def _from_schema(schema: dict[str, Any]) -> str:
+def _from_schema(schema: _Schema) -> str:
     try:
         grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides=_COMPILE)
     except ValueError as error:
@@ -51,20 +56,42 @@ def _from_schema(schema: dict[str, Any]) -> str:
         return grammar
     if unknown := _UNKNOWN_FORMAT.search(problem):
         # JSON Schema 2020-12 §7.2.1: a `format` nobody knows (pydantic's "path") is only a remark.
-        return _from_schema(_without_format(schema, unknown[1].strip()))
+        remark = ("format", unknown[1].strip())
+        return _from_schema(_edit(schema, lambda s: dict(p for p in s.items() if p != remark)))
     raise BadRequest(f"invalid JSON schema in format: {problem}")
 
 
-def _without_format(schema: Any, name: str) -> Any:
-    if isinstance(schema, list):
-        return [_without_format(item, name) for item in schema]
+def _edit(schema: Any, change: Callable[[_Schema], _Schema]) -> Any:
+    """A copy with `change` applied to every schema in it, but to no data that looks like one."""
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: value if key in _DATA else _without_format(value, name)
-        for key, value in schema.items()
-        if (key, value) != ("format", name)
-    }
+    edited: _Schema = {}
+    for key, value in schema.items():
+        if key in _MAPS and isinstance(value, dict):
+            edited[key] = {name: _edit(part, change) for name, part in value.items()}
+        elif key in _LISTS and isinstance(value, list):
+            edited[key] = [_edit(part, change) for part in value]
+        else:
+            edited[key] = _edit(value, change) if key in _SINGLES else value
+    return change(edited)
+
+
+def _close(schema: _Schema) -> _Schema:
+    """Only the properties named, unless others are asked for: llama.cpp's reading, and Ollama's."""
+    return {"additionalProperties": False, **schema} if "properties" in schema else schema
+
+
+def _closable(schema: _Schema) -> bool:
+    """Whether no schema in it is joined with another: the parts of a join must stay open."""
+    joins = []
+
+    def look(part: _Schema) -> _Schema:
+        beside = [key for key in ("$ref", "allOf", "anyOf", "oneOf") if key in part]
+        joins.append(len(part.get("allOf", [])) > 1 or ("properties" in part and bool(beside)))
+        return part
+
+    _edit(schema, look)
+    return not any(joins)
 
 
 class Matcher:

@@ -46,6 +46,20 @@ def test_a_schema_is_kept_with_its_order(tokenizer: LLTokenizer) -> None:
     assert not accepted(tokenizer, schema, '{"name": "Ada", "age": -1}')
 
 
+def test_only_the_named_properties_come_unless_others_are_asked_for(
+    tokenizer: LLTokenizer,
+) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    assert accepted(tokenizer, schema, '{"a": 1}')
+    assert not accepted(tokenizer, schema, '{"a": 1, "b": 2}')
+    assert accepted(tokenizer, schema | {"additionalProperties": True}, '{"a": 1, "b": 2}')
+
+
+def test_the_parts_of_a_join_stay_open(tokenizer: LLTokenizer) -> None:
+    named = [{"properties": {name: {"type": "integer"}}, "required": [name]} for name in "ab"]
+    assert accepted(tokenizer, {"type": "object", "allOf": named}, '{"a": 1, "b": 2}')
+
+
 def test_white_space_is_bounded(tokenizer: LLTokenizer) -> None:
     assert accepted(tokenizer, "json", '{\n\n    "a": 1\n}')
     assert not accepted(tokenizer, "json", '{   "a": 1}')

@@ -1,0 +1,146 @@
+"""How many threads llama.cpp computes with, and how long a step it may take: both by measuring.
+
+All cores are 1.8 times as fast as one on a quiet two-core machine and 2 to 20 times slower beside
+a busy neighbour, because llama.cpp's threads spin while they wait for the one that was pushed out.
+No number is right, so the number follows the time that steps take.
+"""
+
+import os
+import statistics
+from collections import defaultdict, deque
+from pathlib import Path
+
+import psutil
+
+_SOONEST, _LATEST = 0.25, 8.0
+"""Seconds of work between two tries of another number, doubled with each try that was in vain."""
+_SAMPLES = 3
+_BETTER, _WORSE = 0.93, 1.4
+_DEFAULT_CHUNK = 128
+
+
+def available_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Physical cores this process may use; a container's CPU quota counts as cores."""
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    if quota_file.is_file():
+        quota, _, period = quota_file.read_text().partition(" ")
+        if quota.isdecimal():
+            cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
+
+
+class Threads:
+    """Climbs along a few numbers of threads towards the one whose steps are shortest.
+
+    Only steps of about the same number of tokens are compared.  Time is what the steps took.
+    """
+
+    def __init__(self, cores: int, fixed: int = 0) -> None:
+        """`fixed` above 0 is the user's own number, never changed."""
+        ladder = {1, cores // 4, cores // 2, cores * 3 // 4, cores - 1, cores}
+        self._ladder = [fixed] if fixed > 0 else sorted(n for n in ladder if n > 0)
+        self._rung = len(self._ladder) - 1
+        self._slow = 0
+        self._forget()
+        self._trial: _Trial | None = None
+        self._up = False
+        self._wait = _SOONEST
+        self._worked = 0.0
+
+    @property
+    def settled(self) -> int:
+        """The number held to be best so far."""
+        return self._ladder[self._rung]
+
+    def choose(self, tokens: int) -> int:
+        """Threads for a step of that many tokens."""
+        if self._trial is None and self._due(tokens):
+            self._begin(tokens)
+        trial = self._trial
+        return self._ladder[trial.rung] if trial and trial.fits(tokens) else self.settled
+
+    def note(self, tokens: int, seconds: float) -> None:
+        """What the step last chosen for took."""
+        self._worked += seconds
+        trial = self._trial
+        if trial and trial.fits(tokens):
+            trial.times.append(seconds / tokens)
+            self._judge(trial)
+            return
+        recent = self._recent[tokens.bit_length()]
+        self._slow = self._slow + 1 if _much_slower(recent, seconds / tokens) else 0
+        recent.append(seconds / tokens)
+
+    def _forget(self) -> None:
+        self._recent: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=9))
+        self._slow = 0
+
+    def _due(self, tokens: int) -> bool:
+        if len(self._ladder) == 1 or len(self._recent[tokens.bit_length()]) < _SAMPLES:
+            return False
+        return self._slow >= 2 or self._worked >= self._wait
+
+    def _begin(self, tokens: int) -> None:
+        """Try the next rung: down when steps grew long, otherwise up and down in turn."""
+        self._up = self._slow < 2 and not self._up
+        rung = self._rung + (1 if self._up else -1)
+        if not 0 <= rung < len(self._ladder):
+            rung = self._rung + (-1 if self._up else 1)
+        recent = list(self._recent[tokens.bit_length()])[-_SAMPLES:]
+        self._trial = _Trial(rung, tokens.bit_length(), statistics.median(recent))
+
+    def _judge(self, trial: "_Trial") -> None:
+        verdict = trial.verdict()
+        if verdict is None:
+            return
+        self._trial, self._worked, self._slow = None, 0.0, 0
+        if verdict:
+            self._rung, self._wait = trial.rung, _SOONEST
+            self._forget()
+        else:
+            self._wait = min(2 * self._wait, _LATEST)
+
+
+class _Trial:
+    """Some steps with another number of threads, against what such steps took before."""
+
+    def __init__(self, rung: int, size: int, before: float) -> None:
+        self.rung, self._size, self._before = rung, size, before
+        self.times: list[float] = []
+
+    def fits(self, tokens: int) -> bool:
+        return tokens.bit_length() == self._size
+
+    def verdict(self) -> bool | None:
+        """Whether it is better; None while that is open.  One very slow step is enough."""
+        if self.times[-1] > _WORSE * self._before:
+            return False
+        if len(self.times) < _SAMPLES:
+            return None
+        return statistics.median(self.times) < _BETTER * self._before
+
+
+def _much_slower(recent: deque[float], cost: float) -> bool:
+    return len(recent) >= _SAMPLES and cost > _WORSE * statistics.median(recent)
+
+
+class Pace:
+    """How many prompt tokens a step may take in while other answers are being written.
+
+    As many as keep a step near `seconds`, so that no running stream stalls; never over `most`.
+    """
+
+    def __init__(self, seconds: float = 0.2, least: int = 32, most: int = 512) -> None:
+        self._seconds, self._least, self._most = seconds, least, most
+        self._cost = seconds / _DEFAULT_CHUNK
+
+    @property
+    def chunk(self) -> int:
+        return int(min(max(self._seconds / self._cost, self._least), self._most))
+
+    def note(self, tokens: int, seconds: float) -> None:
+        """What a step took; those of a few tokens say nothing about prompts."""
+        if tokens >= self._least:
+            self._cost += 0.5 * (seconds / tokens - self._cost)
