@@ -1,0 +1,84 @@
+"""The channels of gpt-oss: thoughts, calls and answer in one text.
+
+  <|channel|>analysis<|message|>thoughts<|end|>
+  <|start|>assistant<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>{…}<|call|>
+  <|start|>assistant<|channel|>final<|message|>answer<|return|>
+
+Source: https://cookbook.openai.com/articles/openai-harmony.
+"""
+
+import re
+
+from ollmlx.errors import OllmlxError
+from ollmlx.prompt import typed
+from ollmlx.prompt.split import held_back
+from ollmlx.wire.native import ToolCallFunction
+
+_BODY = "<|message|>"
+_ENDS = ("<|end|>", "<|call|>", "<|return|>", "<|start|>")
+
+
+class HarmonyParser:
+    """Pieces of such a text to content, thoughts and calls; a call is given at its end."""
+
+    def __init__(self) -> None:
+        self._kept = ""
+        self._head: str | None = None
+        """What stood before the body that is being read; None between bodies."""
+        self._body = ""
+        """The body of a call so far."""
+
+    def push(self, text: str) -> tuple[str, str, list[ToolCallFunction]]:
+        """Content, thoughts, calls."""
+        self._kept += text
+        content, thoughts, calls = "", "", list[ToolCallFunction]()
+        while True:
+            if self._head is None:
+                head, found, rest = self._kept.partition(_BODY)
+                if not found:
+                    return content, thoughts, calls
+                self._head, self._kept = head, rest
+            piece, ended = self._piece()
+            if "to=functions." in self._head:
+                self._body += piece
+                calls += self._call() if ended else []
+            elif "analysis" in self._head:
+                thoughts += piece
+            else:
+                content += piece
+            if not ended:
+                return content, thoughts, calls
+            self._head = None
+
+    def finish(self) -> tuple[str, str, list[ToolCallFunction]]:
+        kept, self._kept = self._kept, ""
+        if self._head is None:
+            # A model that writes no channels at all is not lost.
+            plain = kept if not kept.lstrip().startswith("<|") else ""
+            return plain, "", []
+        if "to=functions." in self._head:
+            self._body += kept
+            return "", "", self._call()
+        return ("", kept, []) if "analysis" in self._head else (kept, "", [])
+
+    def _piece(self) -> tuple[str, bool]:
+        """The part of the body that is surely there, and whether the body has ended."""
+        ends = [(self._kept.find(end), end) for end in _ENDS if end in self._kept]
+        if ends:
+            position, end = min(ends)
+            piece, self._kept = self._kept[:position], self._kept[position + len(end) :]
+            return piece, True
+        sure = len(self._kept) - max(held_back(self._kept, end) for end in _ENDS)
+        piece, self._kept = self._kept[:sure], self._kept[sure:]
+        return piece, False
+
+    def _call(self) -> list[ToolCallFunction]:
+        body, self._body = self._body, ""
+        name = re.search(r"to=functions\.([^\s<]+)", self._head or "")
+        try:
+            arguments = typed.load(body)
+            if name is None or not isinstance(arguments, dict):
+                raise ValueError("arguments are not an object")
+        except ValueError as error:
+            raise OllmlxError(f"error parsing tool call: raw='{body}', err={error}") from error
+        return [ToolCallFunction(name[1], arguments)]
