@@ -22,6 +22,7 @@ from ollmlx.engine.mlx_embed import Embedder
 from ollmlx.engine.mlx_folder import REFUSALS, context_limit, load_weights, read_config
 from ollmlx.engine.mlx_prefixes import Cache, Prefixes, common
 from ollmlx.engine.mlx_rows import Row
+from ollmlx.engine.mlx_sampling import Widened
 from ollmlx.engine.mlx_vocabulary import Vocabulary
 from ollmlx.errors import LoadFailed, OllmlxError
 
@@ -120,7 +121,7 @@ class MlxBackend:
 
     def _new_generator(self) -> BatchGenerator:
         generator = BatchGenerator(
-            self._model,
+            Widened(self._model),
             stop_tokens=[[token] for token in sorted(self._words.ends)],
             completion_batch_size=self._options.num_parallel,
             prefill_batch_size=1,

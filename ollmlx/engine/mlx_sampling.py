@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 
 from ollmlx.engine.grammar import Matcher
@@ -18,6 +19,24 @@ from ollmlx.engine.jobs import Sampling, TokenLogprob
 
 Sampler = Callable[[mx.array], mx.array]
 Processor = Callable[[mx.array, mx.array], mx.array]
+
+
+class Widened:
+    """A model whose logits are float32, for mlx-lm's batch to call.
+
+    In half precision one row's float32 penalties would widen its neighbours' logits too, and
+    their tokens would depend on the company they keep.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def __call__(self, tokens: mx.array, cache: list[object]) -> mx.array:
+        logits: mx.array = self._model(tokens, cache=cache)
+        return logits.astype(mx.float32)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._model, name)
 
 
 def greedy(logprobs: mx.array) -> mx.array:
@@ -49,7 +68,8 @@ class Draw:
             least = mx.max(kept, axis=-1, keepdims=True) + math.log(wanted.min_p)
             kept = mx.where(kept >= least, kept, -mx.inf)
         self._key, key = mx.random.split(self._key)
-        place = mx.random.categorical(kept * (1 / wanted.temperature), key=key)
+        heated = (kept - mx.max(kept, axis=-1, keepdims=True)) / max(wanted.temperature, 1e-9)
+        place = mx.random.categorical(heated, key=key)
         return mx.take_along_axis(tokens, place[:, None], axis=-1)[:, 0]
 
 
@@ -143,8 +163,7 @@ class Recorder:
         self._steps.clear()
 
     def __call__(self, tokens: mx.array, logits: mx.array) -> mx.array:
-        row = logits[0].astype(mx.float32)
-        self._steps.append(row - mx.logsumexp(row))
+        self._steps.append(logits[0] - mx.logsumexp(logits[0]))
         return logits
 
     def take(self, token: int) -> TokenLogprob:

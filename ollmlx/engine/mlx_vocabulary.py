@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from ollmlx.engine.mlx_folder import read_json
-from ollmlx.errors import LoadFailed
+from ollmlx.errors import BadRequest, LoadFailed
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -59,6 +59,10 @@ class Vocabulary:
         return tokens
 
     def detokenize(self, tokens: list[int]) -> str:
+        """Raises `BadRequest` for numbers that are no tokens."""
+        size = self._tokenizer.get_vocab_size()
+        if not all(0 <= token < size for token in tokens):
+            raise BadRequest(f"token ids must be from 0 to {size - 1}")
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
         return text
 
@@ -71,7 +75,7 @@ class Vocabulary:
             known = all(letter in self._byte_of for letter in spelling)
             return bytes(self._byte_of[x] for x in spelling) if known else spelling.encode()
         if not self._metaspace:
-            return self.detokenize([token]).encode()
+            return str(self._tokenizer.decode([token], skip_special_tokens=False)).encode()
         byte = _BYTE.fullmatch(spelling) if self._byte_fallback else None
         return bytes.fromhex(byte[1]) if byte else spelling.replace("▁", " ").encode()
 

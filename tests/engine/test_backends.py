@@ -1,6 +1,7 @@
 """What a backend promises, asked of both engines with the same toy weights."""
 
 import json
+import string
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from ollmlx.engine.jobs import (
     TokenLogprob,
     Usage,
 )
-from ollmlx.errors import LoadFailed
+from ollmlx.errors import BadRequest, LoadFailed
 from tests.toy import CHAT, REPLY, TOOL_CALL, ToyModels
 
 Open = Callable[..., Backend]
@@ -332,10 +333,12 @@ def test_another_turn_of_the_talk_is_cut_off_the_cache(random_toy: Open) -> None
 
 def test_penalties_see_the_part_of_the_prompt_that_was_not_read_again(random_toy: Open) -> None:
     backend = random_toy()
-    sampling = Sampling(temperature=0, presence_penalty=3.0, repeat_last_n=-1)
-    first, again = (_ask(backend, _job(backend, sampling=sampling)) for _ in range(2))
+    sampling = Sampling(temperature=0, presence_penalty=1000.0, repeat_last_n=-1)
+    prompt = backend.tokenize(string.printable, True)
+    _ask(backend, _job(backend, prompt))
+    again = _ask(backend, _job(backend, prompt, sampling=sampling))
     assert again.usage.cached_tokens > 0
-    assert again.tokens == first.tokens
+    assert not set(again.tokens) & set(prompt)
 
 
 def test_logprobs_are_of_the_tokens_that_came(random_toy: Open) -> None:
@@ -486,6 +489,12 @@ def test_text_goes_to_tokens_and_back(random_toy: Open) -> None:
     text = " Hello there!\n\tGrüße, 😀 <|im_end|>"
     assert backend.detokenize(backend.tokenize(text, True)) == text
     assert len(backend.tokenize("<|im_end|>", False)) == 1
+
+
+@pytest.mark.parametrize("token", [-1, 352, 1 << 40])
+def test_a_number_that_is_no_token_is_refused(random_toy: Open, token: int) -> None:
+    with pytest.raises(BadRequest, match="token ids must be from 0 to 351"):
+        random_toy().detokenize([1, token])
 
 
 def test_what_is_not_a_model_is_named(kind: str, tmp_path: Path) -> None:

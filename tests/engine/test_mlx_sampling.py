@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ollmlx.engine.jobs import Sampling
-from ollmlx.engine.mlx_sampling import Draw, Penalties, Recorder, greedy, sampler_for
+from ollmlx.engine.mlx_sampling import Draw, Penalties, Recorder, Widened, greedy, sampler_for
 
 CHANCES = np.array([0.05, 0.4, 0.02, 0.2, 0.15, 0.1, 0.08])
 
@@ -61,6 +61,23 @@ def test_top_p_counts_what_top_k_left() -> None:
 
 def test_temperature_comes_last() -> None:
     assert _drawn(_flat(top_p=0.5, temperature=50.0)) == {1, 3}
+
+
+def test_hardly_any_temperature_is_greedy() -> None:
+    assert _drawn(_flat(temperature=1e-30)) == {1}
+
+
+def test_logits_are_widened_once_for_the_whole_batch() -> None:
+    class Half:
+        layers = ("one", "two")
+
+        def __call__(self, tokens: mx.array, cache: list[object]) -> mx.array:
+            return mx.zeros((*tokens.shape, 7), mx.bfloat16)
+
+    model = Widened(Half())
+    assert model(mx.array([[1, 2]]), cache=[]).dtype == mx.float32
+    assert model.layers == ("one", "two")
+    assert not hasattr(model, "make_cache")
 
 
 def test_forbidden_tokens_never_come_up() -> None:
