@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -110,7 +111,10 @@ class Model:
     @cached_property
     def grammar_tokenizer(self) -> LLTokenizer:
         """This vocabulary as llguidance wants it: half a second, so made when first needed."""
-        return lltokenizer_from_vocab(self.vocab, eos_token=sorted(self.end_tokens) or None)
+        with warnings.catch_warnings():
+            # llguidance 1.9 calls llama_token_get_attr, which llama-cpp-python 0.3.36 deprecates.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return lltokenizer_from_vocab(self.vocab, eos_token=sorted(self.end_tokens) or None)
 
     def _read_piece(self, token: int) -> bytes:
         size = llama.llama_token_to_piece(

@@ -1,0 +1,118 @@
+"""The policies see only what steps took, so a fake machine is a function from threads to time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ollmlx.engine.llama_threads import Pace, Threads, available_cores
+
+
+def work(
+    threads: Threads, cost: Callable[[int], float], seconds: float, tokens: int = 1
+) -> tuple[float, float]:
+    """Steps for that long on a machine where a token costs `cost(threads)`: tokens, seconds."""
+    done = spent = 0.0
+    while spent < seconds:
+        took = cost(threads.choose(tokens)) * tokens
+        threads.note(tokens, took)
+        spent += took
+        done += tokens
+    return done, spent
+
+
+def quiet(count: int) -> float:
+    return 0.02 / count**0.85
+
+
+def beside_one_busy_neighbour(cores: int) -> Callable[[int], float]:
+    return lambda count: quiet(count) if count < cores else 0.05
+
+
+def test_all_cores_are_used_on_a_quiet_machine() -> None:
+    threads = Threads(8)
+    assert threads.choose(1) == 8
+    done, spent = work(threads, quiet, 60)
+    assert threads.settled == 8
+    assert done > 0.97 * spent / quiet(8)
+
+
+@pytest.mark.parametrize("cores", [2, 4, 8])
+def test_a_busy_neighbour_costs_one_core_and_not_the_machine(cores: int) -> None:
+    threads = Threads(cores)
+    work(threads, beside_one_busy_neighbour(cores), 2)
+    assert threads.settled == cores - 1
+
+
+def test_steps_that_grow_long_are_answered_at_once() -> None:
+    threads = Threads(2)
+    work(threads, quiet, 30)
+    assert threads.settled == 2
+    work(threads, beside_one_busy_neighbour(2), 0.5)
+    assert threads.settled == 1
+
+
+def test_all_cores_are_taken_again_when_the_neighbour_has_gone() -> None:
+    threads = Threads(2)
+    work(threads, beside_one_busy_neighbour(2), 60)
+    assert threads.settled == 1
+    work(threads, quiet, 10)
+    assert threads.settled == 2
+
+
+def test_trying_more_threads_beside_a_neighbour_costs_little() -> None:
+    threads = Threads(2)
+    cost = beside_one_busy_neighbour(2)
+    work(threads, cost, 5)
+    done, spent = work(threads, cost, 60)
+    assert done > 0.97 * spent / quiet(1)
+
+
+def test_steps_of_different_sizes_are_not_compared() -> None:
+    threads = Threads(2)
+    for _ in range(500):
+        for tokens in (1, 300):
+            # A prompt's token is 20 times as cheap as one that is decoded alone.
+            threads.note(tokens, quiet(threads.choose(tokens)) * (1 if tokens == 1 else 15))
+    assert threads.settled == 2
+
+
+def test_the_users_number_is_never_changed() -> None:
+    threads = Threads(8, fixed=3)
+    work(threads, beside_one_busy_neighbour(3), 5)
+    assert threads.choose(1) == 3
+
+
+def test_one_core_needs_no_trials() -> None:
+    threads = Threads(1)
+    work(threads, quiet, 5)
+    assert threads.choose(1) == 1
+
+
+def test_a_containers_quota_counts_as_cores(tmp_path: Path) -> None:
+    quota = tmp_path / "cpu.max"
+    quota.write_text("100000 100000\n")
+    assert available_cores(quota) == 1
+    quota.write_text("max 100000\n")
+    assert available_cores(quota) == available_cores(tmp_path / "none")
+
+
+def test_a_slow_machine_takes_prompts_in_small_chunks() -> None:
+    pace = Pace(seconds=0.2)
+    for _ in range(10):
+        pace.note(pace.chunk, pace.chunk / 200)
+    assert pace.chunk == pytest.approx(40, abs=2)
+
+
+def test_a_fast_machine_takes_prompts_in_whole_chunks() -> None:
+    pace = Pace()
+    for _ in range(10):
+        pace.note(pace.chunk, pace.chunk / 50_000)
+    assert pace.chunk == 512
+
+
+def test_a_step_without_a_prompt_says_nothing_about_prompts() -> None:
+    pace = Pace()
+    before = pace.chunk
+    pace.note(1, 5.0)
+    assert pace.chunk == before
