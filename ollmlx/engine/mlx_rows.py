@@ -35,7 +35,7 @@ class Row:
 
     def __init__(self, job: Generate, words: Vocabulary, num_ctx: int, num_vocab: int) -> None:
         """Raises `BadRequest` for a prompt that does not fit and for a bad grammar."""
-        _check(job, num_ctx)
+        _check(job, num_ctx, num_vocab)
         self.job, self.prompt = job, list(job.prompt)
         self._num_ctx, self._adds_bos = num_ctx, words.adds_bos
         self._made: list[int] = []
@@ -135,9 +135,11 @@ class Row:
         return safe
 
 
-def _check(job: Generate, num_ctx: int) -> None:
+def _check(job: Generate, num_ctx: int, num_vocab: int) -> None:
     if not job.prompt:
         raise BadRequest("empty prompt")
+    if not all(0 <= token < num_vocab for token in job.prompt):
+        raise BadRequest(f"token ids must be from 0 to {num_vocab - 1}")
     if len(job.prompt) >= num_ctx:
         raise BadRequest(
             f"input length ({len(job.prompt)} tokens) exceeds the model's maximum context length "

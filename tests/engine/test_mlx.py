@@ -186,6 +186,12 @@ def test_sentence_transformers_last_token_pooling_is_followed(folder: Path, open
     assert np.allclose(np.frombuffer(event.vectors, "<f4"), last, atol=1e-4)
 
 
+def test_a_prompt_of_numbers_that_are_no_tokens_fails_its_job(toy: ToyModels, opened: Open) -> None:
+    backend = opened(toy.mlx)
+    backend.submit(Generate(1, [1, 352], 5, GREEDY))
+    assert _finish(backend) == [Failed(1, "token ids must be from 0 to 351", 400)]
+
+
 def test_a_text_without_tokens_fails_its_job(toy: ToyModels, opened: Open) -> None:
     backend = opened(toy.mlx)
     backend.embed(Embed(1, [[]]))
