@@ -19,6 +19,10 @@ class BadRequest(OllmlxError):
     status = 400
 
 
+class Malformed(BadRequest):
+    """The body could not be read as a request at all."""
+
+
 class InvalidName(BadRequest):
     """A model name that no model can have."""
 

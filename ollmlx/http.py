@@ -18,7 +18,7 @@ from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Stream, Whole
 from ollmlx.api.engine import Engine
 from ollmlx.api.openai import error_envelope
 from ollmlx.api.routes import Route, find
-from ollmlx.errors import OllmlxError
+from ollmlx.errors import Malformed, OllmlxError
 from ollmlx.origins import allowed_host, cors_headers, host_is_address, preflight_headers
 from ollmlx.wire.decode import decode
 from ollmlx.wire.encode import encode
@@ -135,9 +135,10 @@ async def _framed(answer: Stream, first: Any, route: Route) -> AsyncGenerator[by
 
 def _failure(error: OllmlxError, route: Route) -> tuple[Head, bytes]:
     if route.openai:
-        return Head(error.status, [("Content-Type", PLAIN_JSON)]), encode(
-            error_envelope(error)
-        ) + b"\n"
+        body = encode(error_envelope(error))
+        if isinstance(error, Malformed):
+            return Head(error.status, [("Content-Type", JSON)]), body
+        return Head(error.status, [("Content-Type", PLAIN_JSON)]), body + b"\n"
     return Head(error.status, [("Content-Type", JSON)]), encode(ErrorResponse(str(error)))
 
 

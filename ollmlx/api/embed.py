@@ -90,7 +90,8 @@ async def openai_embeddings(engine: Engine, request: wire.EmbeddingsRequest) -> 
 def normalised(vectors: Vectors) -> Vectors:
     """Rows of length 1."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(norms, TINY)).astype(np.float32)
+    unit: Vectors = (vectors / np.maximum(norms, TINY)).astype(np.float32)
+    return unit
 
 
 def _base64(row: msgspec.Raw) -> msgspec.Raw:

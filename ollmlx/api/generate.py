@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from msgspec import structs
+from msgspec import structs, to_builtins
 
 from ollmlx.api import options, requests, writing
 from ollmlx.api.answers import Answer, Stream, Whole
@@ -195,7 +195,7 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
         if request.debug_render_only:
             yield _chat(request, "", debug_info=DebugInfo(prompt))
             return
-        parser = ReplyParser(template, request.tools, think, prompt)
+        parser = ReplyParser(template, to_builtins(request.tools), think, prompt)
         what = _writing(request, prompt, merged)
         calls = 0
         async with aclosing(writing.write(process, what, parser)) as chunks:
@@ -212,10 +212,12 @@ async def _chat_prompt(
     if model.system and messages[0].role != "system":
         messages.insert(0, Message("system", model.system))
 
+    tools = to_builtins(request.tools)
+
     def render(start: int) -> str:
         systems = [m for m in messages[:start] if m.role == "system"]
         kept = [*systems, *messages[start:]]
-        return template.render(Conversation(messages=kept, tools=request.tools, think=think))
+        return template.render(Conversation(messages=kept, tools=tools, think=think))
 
     first, last = 0, len(messages) - 1
     if request.truncate is False or await writing.count(process, render(0)) <= process.info.num_ctx:

@@ -15,7 +15,7 @@ from ollmlx.api import generate
 from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Stream, Whole
 from ollmlx.api.engine import Engine
 from ollmlx.api.openai_messages import native_messages
-from ollmlx.errors import BadRequest, OllmlxError
+from ollmlx.errors import Malformed, OllmlxError
 from ollmlx.wire import native
 from ollmlx.wire import openai as wire
 
@@ -49,7 +49,7 @@ def whole(body: Struct) -> Whole:
 
 async def chat_completions(engine: Engine, request: wire.ChatCompletionRequest) -> Answer:
     if not request.messages:
-        raise BadRequest("[] is too short - 'messages'")
+        raise Malformed("[] is too short - 'messages'")
     frames = generate.chats(engine, _chat_request(request))
     if request.stream:
         usage = bool(request.stream_options and request.stream_options.include_usage)
@@ -62,7 +62,7 @@ async def chat_completions(engine: Engine, request: wire.ChatCompletionRequest) 
 def _chat_request(request: wire.ChatCompletionRequest) -> native.ChatRequest:
     effort = request.reasoning.effort if request.reasoning else request.reasoning_effort or ""
     if effort not in _EFFORTS:
-        raise BadRequest(
+        raise Malformed(
             f'invalid reasoning value: "{effort}" (must be "minimal", "low", "medium", "high",'
             ' "xhigh", "ultra", "max", or "none")'
         )
@@ -191,7 +191,7 @@ def _generate_request(request: wire.CompletionRequest) -> native.GenerateRequest
     stop = request.stop if isinstance(request.stop, list) else []
     if wrong := [s for s in stop if not isinstance(s, str)]:
         kind = "float64" if isinstance(wrong[0], (int, float)) else type(wrong[0]).__name__
-        raise BadRequest(f"invalid type for 'stop' field: {kind}")
+        raise Malformed(f"invalid type for 'stop' field: {kind}")
     return native.GenerateRequest(
         model=request.model,
         prompt=request.prompt,

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import structs
 
-from ollmlx.errors import BadRequest
+from ollmlx.errors import Malformed
 from ollmlx.wire.native import Message, ToolCall, ToolCallFunction
 from ollmlx.wire.openai import ChatMessage
 
@@ -53,7 +53,7 @@ def _expand(message: ChatMessage, calls: list[ToolCall], called: dict[str, str])
             return [*rest, structs.replace(whole, content=last.content, images=last.images)]
         case None if message.tool_calls is not None:
             return [whole]
-    raise BadRequest(f"invalid message content type: {_GO_TYPES.get(type(message.content))}")
+    raise Malformed(f"invalid message content type: {_GO_TYPES.get(type(message.content))}")
 
 
 def _parts(parts: list[Any], role: str) -> Iterator[Message]:
@@ -66,25 +66,25 @@ def _parts(parts: list[Any], role: str) -> Iterator[Message]:
             case {"type": "input_audio", "input_audio": dict(audio)}:
                 yield Message(role, images=[_audio(audio)])
             case {"type": "input_audio"}:
-                raise BadRequest("invalid input_audio format")
+                raise Malformed("invalid input_audio format")
             case _:
-                raise BadRequest("invalid message format")
+                raise Malformed("invalid message format")
 
 
 def _image(url: str) -> str:
     if url.startswith(("http://", "https://")):
-        raise BadRequest(
+        raise Malformed(
             "image URLs are not currently supported, please use base64 encoded data instead"
         )
     if not (head := _DATA_URL.match(url)):
-        raise BadRequest("invalid image input")
+        raise Malformed("invalid image input")
     return _checked(url[head.end() :], "invalid image input")
 
 
 def _audio(audio: dict[str, Any]) -> str:
     data = audio.get("data")
     if not isinstance(data, str) or not data:
-        raise BadRequest("invalid input_audio format: missing data")
+        raise Malformed("invalid input_audio format: missing data")
     return _checked(data, "invalid input_audio base64 data")
 
 
@@ -92,7 +92,7 @@ def _checked(data: str, problem: str) -> str:
     try:
         base64.b64decode(data, validate=True)
     except binascii.Error as error:
-        raise BadRequest(problem) from error
+        raise Malformed(problem) from error
     return data
 
 
@@ -106,7 +106,7 @@ def _call(call: Any) -> ToolCall:
             try:
                 arguments = json.loads(text)
             except ValueError as error:
-                raise BadRequest("invalid tool call arguments") from error
+                raise Malformed("invalid tool call arguments") from error
             if isinstance(arguments, dict):
                 return ToolCall(ToolCallFunction(name, arguments), str(call.get("id", "")))
-    raise BadRequest("invalid tool call arguments")
+    raise Malformed("invalid tool call arguments")

@@ -22,7 +22,6 @@ TOO_LONG = (
 )
 # Ollama ends a generation that says the same this often in a row.
 MOST_REPEATS = 30
-NOTHING = Parts()
 UNUSED = Usage(0, 0, 0, 0, 0)
 
 
@@ -44,7 +43,7 @@ class Writing:
 class Chunk:
     """A piece of an answer; the last one has `done_reason`."""
 
-    parts: Parts = NOTHING
+    parts: Parts = field(default_factory=Parts)
     logprobs: list[Logprob] = field(default_factory=list)
     done_reason: str = ""
     context: list[int] = field(default_factory=list)

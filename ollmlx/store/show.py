@@ -6,7 +6,6 @@ that Modelfile no longer knows how to chat.
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ollmlx.store.documents import read_object, text
 from ollmlx.store.model import Model
 from ollmlx.store.safetensors import Shard, read_shard
 from ollmlx.store.weights import shard_files
+from ollmlx.wire.encode import timestamp
 from ollmlx.wire.native import ShowMessage, ShowResponse, Tensor
 
 _DEFAULT_TEMPLATE = "{{ .Prompt }}"
@@ -43,14 +43,9 @@ def show(model: Model, verbose: bool, system: str, options: dict[str, Any]) -> S
         projector_info=_projector_info(model, verbose),
         tensors=tensors,
         capabilities=list(model.capabilities),
-        modified_at=rfc3339(model.modified_at),
+        modified_at=timestamp(model.modified_at),
         requires=model.requires,
     )
-
-
-def rfc3339(moment: datetime) -> str:
-    written = moment.isoformat()
-    return f"{written.removesuffix('+00:00')}Z" if written.endswith("+00:00") else written
 
 
 def modelfile(model: Model, system: str, parameters: Mapping[str, Any]) -> str:
@@ -107,7 +102,14 @@ def _gguf(model: Model, verbose: bool) -> tuple[dict[str, Any], list[Tensor]]:
     info["general.parameter_count"] = header.parameter_count
     # Ollama gives a shape as the file has it: columns first.
     tensors = [Tensor(t.name, t.type, list(reversed(t.shape))) for t in header.tensors]
-    return _sorted(info, verbose), tensors
+    return _sorted(info, verbose), sorted(tensors, key=_layer)
+
+
+def _layer(tensor: Tensor) -> tuple[int, str]:
+    """Ollama's order: what belongs to no layer first, then layer by layer."""
+    head, _, rest = tensor.name.partition(".")
+    number = rest.partition(".")[0]
+    return (int(number) if head == "blk" and number.isdecimal() else -1), tensor.name
 
 
 def _projector_info(model: Model, verbose: bool) -> dict[str, Any]:

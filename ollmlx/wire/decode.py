@@ -1,7 +1,7 @@
 """Request bodies → Structs, as leniently as Go's `encoding/json` and with its error texts.
 
 Field names match whatever their case, unknown fields are ignored, the last of repeated keys wins,
-`null` is absence, only the first JSON value is read.  Every failure is a `BadRequest` with the text
+`null` is absence, only the first JSON value is read.  Every failure is a `Malformed` with the text
 that Ollama answers.
 """
 
@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origi
 import msgspec
 from msgspec import Struct
 
-from ollmlx.errors import BadRequest
+from ollmlx.errors import Malformed
 from ollmlx.settings import FOREVER, parse_duration
 
 T = TypeVar("T", bound=Struct)
@@ -46,12 +46,12 @@ def decode(body: bytes, kind: type[T], empty: str = "missing request body") -> T
     """Decode a request.  `empty` is the error text for a body without anything in it."""
     text = body.decode("utf-8", "replace").lstrip(" \t\r\n")
     if not text:
-        raise BadRequest(empty)
+        raise Malformed(empty)
     value = parse(text)
     if value is None:
         return kind()
     if not isinstance(value, dict):
-        raise BadRequest(
+        raise Malformed(
             f"json: cannot unmarshal {_json_kind(value)} into Go value of type api.{kind.__name__}"
         )
     decoded: T = _struct(value, kind, f"{kind.__name__}.")
@@ -66,13 +66,13 @@ def parse(text: str) -> Any:
     try:
         return json.JSONDecoder(parse_constant=_no_constant).raw_decode(text)[0]
     except json.JSONDecodeError as error:
-        raise BadRequest(_syntax_error(text, error)) from error
+        raise Malformed(_syntax_error(text, error)) from error
     except RecursionError as error:
-        raise BadRequest("exceeded max depth") from error
+        raise Malformed("exceeded max depth") from error
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise BadRequest(f"invalid character '{name[0]}' looking for beginning of value")
+    raise Malformed(f"invalid character '{name[0]}' looking for beginning of value")
 
 
 def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
@@ -161,7 +161,7 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         return _struct(value, hint, f"{path}.")
     if _is_scalar(value, hint):
         return float(value) if hint is float else int(value) if hint is int else value
-    raise BadRequest(
+    raise Malformed(
         f"json: cannot unmarshal {_json_kind(value, hint)} into Go struct field {path}"
         f" of type {_go_name(hint)}"
     )
@@ -209,15 +209,15 @@ def _keep_alive(value: Any) -> float:
     """Seconds; negative is for ever.  A bare number is seconds, a text a Go duration."""
     match value:
         case bool():
-            raise BadRequest("Unsupported type: 'bool'")
+            raise Malformed("Unsupported type: 'bool'")
         case int() | float():
             seconds = float(value)
         case str():
             seconds = parse_duration(value)
         case list():
-            raise BadRequest("Unsupported type: '[]interface {}'")
+            raise Malformed("Unsupported type: '[]interface {}'")
         case _:
-            raise BadRequest("Unsupported type: 'map[string]interface {}'")
+            raise Malformed("Unsupported type: 'map[string]interface {}'")
     return FOREVER if seconds < 0 else seconds
 
 
@@ -225,8 +225,8 @@ def _think(value: Any) -> bool | str:
     if isinstance(value, bool) or value in THINK_LEVELS:
         return value  # type: ignore[no-any-return]  # narrowed to bool or str by the line above
     if isinstance(value, str):
-        raise BadRequest(f'invalid think value: "{value}" (must be {_THINK})')
-    raise BadRequest(f"think must be a boolean or string ({_THINK})")
+        raise Malformed(f'invalid think value: "{value}" (must be {_THINK})')
+    raise Malformed(f"think must be a boolean or string ({_THINK})")
 
 
 def _image(value: Any) -> Any:
@@ -237,7 +237,7 @@ def _image(value: Any) -> Any:
         except (binascii.Error, ValueError) as error:
             wrong = re.search(r"[^A-Za-z0-9+/]", text.rstrip("="))
             at = wrong.start() if wrong else len(text) // 4 * 4
-            raise BadRequest(f"illegal base64 data at input byte {at}") from error
+            raise Malformed(f"illegal base64 data at input byte {at}") from error
     return value
 
 

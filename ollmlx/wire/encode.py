@@ -52,6 +52,6 @@ def now() -> str:
 
 def timestamp(time: datetime) -> str:
     """RFC 3339 with trailing zeros of the fraction trimmed; UTC is written `Z`."""
-    seconds, fraction, zone = time.isoformat(timespec="microseconds").partition(".")
-    digits, zone = fraction[:6].rstrip("0"), fraction[6:]
+    seconds, _, rest = time.isoformat(timespec="microseconds").partition(".")
+    digits, zone = rest[:6].rstrip("0"), rest[6:]
     return f"{seconds}{'.' + digits if digits else ''}{'Z' if zone == '+00:00' else zone}"

@@ -1,0 +1,372 @@
+"""The open door on the echo backend: HTTP, operation, pipe and worker are the real ones."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from ollmlx.room import Room
+from ollmlx.settings import Settings
+from tests.echo import EchoLibrary, echo_model
+from tests.waiting import until
+
+MODELS = EchoLibrary(
+    echo_model(),
+    echo_model("embedder:latest", capabilities=("embedding",)),
+    echo_model("broken:latest", path="nowhere"),
+)
+
+
+@pytest.fixture(scope="module")
+def room():
+    started = Room(Settings(num_parallel=4), MODELS)
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def url(room):
+    return f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
+
+
+@pytest.fixture
+async def client(url) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as opened:
+        yield opened
+
+
+def lines(response: httpx.Response) -> list[dict]:
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+async def chat(client: httpx.AsyncClient, text: str, **fields: object) -> httpx.Response:
+    body = {"model": "echo", "messages": [{"role": "user", "content": text}], **fields}
+    return await client.post("/api/chat", json=body)
+
+
+async def test_a_token_is_a_line(client):
+    response = await chat(client, "hey")
+    assert response.headers["Content-Type"] == "application/x-ndjson"
+    assert [line["message"]["content"] for line in lines(response)] == ["h", "e", "y", ""]
+    assert [line.get("done_reason") for line in lines(response)] == [None, None, None, "stop"]
+    assert response.text.endswith("}\n")
+
+
+async def test_a_whole_answer_has_its_type_and_no_newline(client):
+    response = await chat(client, "hey", stream=False)
+    assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert response.json()["message"] == {"role": "assistant", "content": "hey"}
+    assert response.text.endswith("}")
+
+
+async def test_fields_stand_in_the_order_of_go(client):
+    response = await chat(client, "hey", stream=False, logprobs=True)
+    assert list(response.json()) == [
+        *("model", "created_at", "message", "done", "done_reason", "logprobs", "total_duration"),
+        *("load_duration", "prompt_eval_count", "prompt_eval_duration", "eval_count"),
+        "eval_duration",
+    ]
+    body = {"model": "echo", "prompt": "hey", "stream": False}
+    response = await client.post("/api/generate", json=body)
+    assert list(response.json()) == [
+        *("model", "created_at", "response", "done", "done_reason", "context", "total_duration"),
+        *("load_duration", "prompt_eval_count", "prompt_eval_duration", "eval_count"),
+        "eval_duration",
+    ]
+
+
+async def test_what_html_could_misread_is_escaped(client):
+    response = await chat(client, "<&>", stream=False)
+    assert r"\u003c\u0026\u003e" in response.text
+    assert response.json()["message"]["content"] == "<&>"
+
+
+async def test_keys_match_whatever_their_case_and_rubbish_after_the_body_is_ignored(client):
+    body = '{"MODEL":"echo","Prompt":"hi","stream":false} rubbish'
+    response = await client.post("/api/generate", content=body)
+    assert response.json()["response"] == "hi"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "error"),
+    [
+        ("generate", "", 400, "missing request body"),
+        ("generate", "{", 400, "unexpected EOF"),
+        ("generate", "{}", 404, "model '' not found"),
+        ("chat", "{}", 400, "model is required"),
+        ("embed", "{}", 404, "model '' not found"),
+        ("embeddings", "{}", 400, "model is required"),
+        ("show", "{}", 400, "model is required"),
+        ("chat", '{"model":"nope"}', 404, "model 'nope' not found"),
+        ("chat", '{"model":"a b"}', 404, "model 'a b' not found"),
+        ("embed", '{"model":"nope","input":5}', 400, "invalid input type"),
+        ("embed", '{"model":"nope"}', 404, 'model "nope" not found, try pulling it first'),
+        (
+            "generate",
+            '{"model":"nope","top_logprobs":21}',
+            400,
+            "top_logprobs must be between 0 and 20",
+        ),
+        ("generate", '{"model":"echo","keep_alive":"soon"}', 400, 'time: invalid duration "soon"'),
+        (
+            "generate",
+            '{"model":"echo","prompt":"x","options":{"temperature":"hot"}}',
+            500,
+            'option "temperature" must be of type float32',
+        ),
+        (
+            "generate",
+            '{"model":"echo","prompt":"x","options":{"stop":"x"}}',
+            500,
+            'option "stop" must be of type array',
+        ),
+        (
+            "generate",
+            '{"model":"echo","prompt":"x","raw":true,"system":"y"}',
+            400,
+            "raw mode does not support template, system, or context",
+        ),
+        (
+            "generate",
+            '{"model":"echo","prompt":"x","think":true}',
+            400,
+            '"echo" does not support thinking',
+        ),
+        (
+            "generate",
+            '{"model":"embedder","prompt":"x"}',
+            400,
+            '"embedder" does not support generate',
+        ),
+        (
+            "chat",
+            '{"model":"echo","messages":[{"role":"user"}],"tools":[{"type":"function"}]}',
+            400,
+            "registry.ollama.ai/library/echo:latest does not support tools",
+        ),
+        (
+            "generate",
+            '{"model":"echo","prompt":"x","suffix":"y"}',
+            400,
+            "registry.ollama.ai/library/echo:latest does not support insert",
+        ),
+        (
+            "generate",
+            '{"model":"echo","prompt":"x","format":"xml"}',
+            500,
+            'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object',
+        ),
+        ("generate", '{"model":"broken","prompt":"x"}', 500, "nothing answers at nowhere"),
+        ("generate", '{"model":"echo","prompt":"?"}', 500, "asked a question"),
+    ],
+)
+async def test_a_wrong_request_gets_the_error_of_ollama(client, path, body, status, error):
+    response = await client.post(f"/api/{path}", content=body)
+    assert (response.status_code, response.json()) == (status, {"error": error})
+
+
+async def test_an_error_after_the_first_line_is_the_last_line(client):
+    response = await chat(client, "a?")
+    assert response.status_code == 200
+    assert lines(response)[-1] == {"error": "asked a question"}
+
+
+async def test_loading_and_unloading_are_one_document_even_when_streaming(client):
+    for path in ("generate", "chat"):
+        for fields, reason in (({}, "load"), ({"keep_alive": 0}, "unload")):
+            response = await client.post(f"/api/{path}", json={"model": "echo", **fields})
+            assert response.json()["done_reason"] == reason
+            assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert (await client.get("/api/ps")).json() == {"models": []}
+
+
+async def test_a_loaded_model_is_listed_with_its_window(client):
+    await chat(client, "hi", options={"num_ctx": 64}, keep_alive=-1)
+    (running,) = (await client.get("/api/ps")).json()["models"]
+    assert (running["name"], running["context_length"]) == ("echo:latest", 64)
+    assert running["expires_at"] > "2300"
+    await client.post("/api/generate", json={"model": "echo", "keep_alive": 0})
+
+
+async def test_context_holds_prompt_and_answer_and_raw_has_none(client):
+    body = {"model": "echo", "prompt": "hi", "stream": False}
+    answer = (await client.post("/api/generate", json=body)).json()
+    assert answer["context"] == list(b"hihi")
+    again = await client.post("/api/generate", json={**body, "context": answer["context"]})
+    assert again.json()["response"] == "hihihi"
+    raw = await client.post("/api/generate", json={**body, "raw": True})
+    assert "context" not in raw.json()
+
+
+async def test_num_predict_ends_with_length_and_zero_writes_nothing(client):
+    for count, text in ((2, "he"), (0, "")):
+        answer = (await chat(client, "hey", stream=False, options={"num_predict": count})).json()
+        assert (answer["message"]["content"], answer["done_reason"]) == (text, "length")
+
+
+async def test_old_messages_give_way_where_the_window_is_full(client):
+    messages = [
+        {"role": "system", "content": "S"},
+        {"role": "user", "content": "x" * 60},
+        {"role": "assistant", "content": "y" * 61},
+        {"role": "user", "content": "last"},
+    ]
+    body = {"model": "echo", "messages": messages, "options": {"num_ctx": 64}, "stream": False}
+    body["_debug_render_only"] = True
+    answer = (await client.post("/api/chat", json=body)).json()
+    assert answer["_debug_info"]["rendered_template"] == "last"
+    refused = await client.post(
+        "/api/chat",
+        json={
+            **body,
+            "_debug_render_only": False,
+            "truncate": False,
+            "messages": [{"role": "user", "content": "z" * 100}],
+        },
+    )
+    assert refused.status_code == 400
+    assert "longer than the context length" in refused.json()["error"]
+
+
+async def test_vectors_have_length_one_and_may_be_cut(client):
+    body = {"model": "embedder", "input": ["ab", "abcdef"]}
+    whole = (await client.post("/api/embed", json=body)).json()
+    assert [round(sum(x * x for x in row), 5) for row in whole["embeddings"]] == [1, 1]
+    assert whole["prompt_eval_count"] == 8
+    cut = (await client.post("/api/embed", json={**body, "dimensions": 2})).json()
+    assert [len(row) for row in cut["embeddings"]] == [2, 2]
+    old = await client.post("/api/embeddings", json={"model": "embedder", "prompt": "ab"})
+    assert old.json() == {"embedding": [2, 3, 4]}
+
+
+async def test_methods_paths_and_slashes(client):
+    assert (await client.get("/")).text == "Ollama is running"
+    for path in ("/", "/api/version", "/api/tags"):
+        assert (await client.head(path)).status_code == 200
+    wrong = await client.get("/api/generate")
+    assert (wrong.status_code, wrong.text) == (405, "405 method not allowed")
+    assert wrong.headers["Allow"] == "POST"
+    assert (await client.head("/api/ps")).status_code == 405
+    nowhere = await client.get("/nope")
+    assert (nowhere.status_code, nowhere.text) == (404, "404 page not found")
+    moved = await client.get("/api/tags/")
+    assert (moved.status_code, moved.headers["Location"]) == (301, "/api/tags")
+
+
+async def test_strangers_pages_and_rebound_names_are_kept_out(client):
+    evil = await client.get("/api/tags", headers={"Origin": "http://evil.com"})
+    assert (evil.status_code, evil.text) == (403, "")
+    assert (await client.get("/api/tags", headers={"Host": "evil.com"})).status_code == 403
+    for host in ("localhost:1", "host.docker.internal", "10.1.2.3", "[::1]:11434"):
+        assert (await client.get("/api/tags", headers={"Host": host})).status_code == 200
+    mine = await client.get("/api/tags", headers={"Origin": "http://localhost:1234"})
+    assert mine.headers["Access-Control-Allow-Origin"] == "http://localhost:1234"
+
+
+async def test_preflights_are_answered_as_ollama_does(client):
+    allowed = await client.options("/api/chat", headers={"Origin": "http://localhost:3000"})
+    assert allowed.status_code == 204
+    assert "Authorization" in allowed.headers["Access-Control-Allow-Headers"]
+    by_name = await client.options("/api/chat", headers={"Host": "localhost"})
+    assert by_name.status_code == 204
+    by_address = await client.options("/api/chat", headers={"Host": "127.0.0.1"})
+    assert by_address.status_code == 405
+
+
+async def test_hanging_up_cancels_the_job_before_and_after_the_first_line(client, room):
+    for text in ("x" * 200_000, "?"):
+        async with asyncio.timeout(10):
+            async with client.stream(
+                "POST", "/api/generate", json={"model": "echo", "prompt": text}
+            ):
+                pass
+    pool = room._engine.pool
+    await until(lambda: not any(resident.users for resident in pool.residents()))
+
+
+async def test_a_secret_door_serves_nothing_without_its_secret(room):
+    port = room.open_door("127.0.0.1", 0, "sesame")
+    async with httpx.AsyncClient(trust_env=False) as client:
+        base = f"http://127.0.0.1:{port}"
+        assert (await client.get(f"{base}/t/sesame/api/version")).status_code == 200
+        for path in ("/api/version", "/t/simsim/api/version", "/t"):
+            assert (await client.get(base + path)).status_code == 404
+
+
+async def test_a_stream_from_another_loop_is_the_same_and_closing_it_cancels(room):
+    from ollmlx.http import Head, Request
+
+    request = Request("POST", "/api/generate", {}, b'{"model":"echo","prompt":"hey"}')
+    frames = [frame async for frame in room.exchange(request)]
+    assert isinstance(frames[0], Head)
+    assert [json.loads(frame)["response"] for frame in frames[1:]] == ["h", "e", "y", ""]
+    long = Request(
+        "POST", "/api/generate", {}, json.dumps({"model": "echo", "prompt": "x" * 99_999}).encode()
+    )
+    begun = room.exchange(long)
+    await anext(begun)
+    await begun.aclose()
+    await until(lambda: not room.busy())
+
+
+class TestOpenAI:
+    async def test_a_stream_begins_with_a_role_and_ends_with_done(self, client):
+        body = {"model": "echo", "messages": [{"role": "user", "content": "hey"}], "stream": True}
+        body["stream_options"] = {"include_usage": True}
+        response = await client.post("/v1/chat/completions", json=body)
+        assert response.headers["Content-Type"] == "text/event-stream"
+        *events, done = [e.removeprefix("data: ") for e in response.text.strip().split("\n\n")]
+        assert done == "[DONE]"
+        chunks = [json.loads(event) for event in events]
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
+        assert deltas[0] == {"role": "assistant", "content": "h"}
+        assert deltas[-1] == {}
+        assert "".join(d.get("content", "") for d in deltas) == "hey"
+        assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
+        assert chunks[-1]["choices"] == []
+        assert chunks[-1]["usage"]["completion_tokens"] == 3
+
+    async def test_errors_come_in_their_envelope(self, client):
+        response = await client.post("/v1/chat/completions", json={"model": "x"})
+        error = response.json()["error"]
+        assert response.status_code == 400
+        assert error == {
+            "message": "[] is too short - 'messages'",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": None,
+        }
+        assert (
+            error == {**error, "type": "invalid_request_error", "assert": None}
+            or error["param"] is None
+        )
+        empty = await client.post("/v1/completions", content="")
+        assert empty.json()["error"]["message"] == "EOF"
+        missing = await client.get("/v1/models/nope")
+        assert (missing.status_code, missing.json()["error"]["type"]) == (404, "not_found_error")
+
+    async def test_an_error_in_a_stream_is_an_event(self, client):
+        body = {"model": "echo", "messages": [{"role": "user", "content": "a?"}], "stream": True}
+        response = await client.post("/v1/chat/completions", json=body)
+        last = json.loads(response.text.strip().split("\n\n")[-1].removeprefix("data: "))
+        assert last["error"]["message"] == "asked a question"
+
+    async def test_content_in_parts_is_read_in_order(self, client):
+        parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+        body = {"model": "echo", "messages": [{"role": "user", "content": parts}]}
+        answer = (await client.post("/v1/chat/completions", json=body)).json()
+        assert answer["choices"][0]["message"]["content"] in ("b", "a\n\nb")
+
+    async def test_base64_vectors_are_the_same_floats(self, client):
+        import base64
+
+        import numpy as np
+
+        body = {"model": "embedder", "input": "abc"}
+        plain = (await client.post("/v1/embeddings", json=body)).json()["data"][0]["embedding"]
+        coded = await client.post("/v1/embeddings", json={**body, "encoding_format": "base64"})
+        floats = np.frombuffer(base64.b64decode(coded.json()["data"][0]["embedding"]), "<f4")
+        assert np.allclose(floats, plain)

@@ -1,0 +1,90 @@
+"""Requests are read as Go's encoding/json reads them, down to the text of its errors."""
+
+import pytest
+
+from ollmlx.errors import BadRequest
+from ollmlx.settings import FOREVER
+from ollmlx.wire.decode import decode
+from ollmlx.wire.native import ChatRequest, GenerateRequest
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("", "missing request body"),
+        (" \n", "missing request body"),
+        ("{", "unexpected EOF"),
+        ('{"a":"b', "unexpected EOF"),
+        ('{"a":tr', "unexpected EOF"),
+        ("nope", "invalid character 'o' in literal null (expecting 'u')"),
+        ("x", "invalid character 'x' looking for beginning of value"),
+        ("{'a':1}", r"invalid character '\'' looking for beginning of object key string"),
+        ('{"a" 1}', "invalid character '1' after object key"),
+        ('{"a":1 "b"}', "invalid character '\"' after object key:value pair"),
+        ('{"a":1,}', "invalid character '}' looking for beginning of object key string"),
+        ('{"a":[1 2]}', "invalid character '2' after array element"),
+        ('{"a":trux}', "invalid character 'x' in literal true (expecting 'e')"),
+        ('{"a":NaN}', "invalid character 'N' looking for beginning of value"),
+        ('{"a":"x\ny"}', r"invalid character '\n' in string literal"),
+        ("[]", "json: cannot unmarshal array into Go value of type api.GenerateRequest"),
+        (
+            '{"prompt":5}',
+            "json: cannot unmarshal number into Go struct field GenerateRequest.prompt"
+            " of type string",
+        ),
+        (
+            '{"context":[1.5]}',
+            "json: cannot unmarshal number 1.5 into Go struct field GenerateRequest.context"
+            " of type int",
+        ),
+        (
+            '{"options":[]}',
+            "json: cannot unmarshal array into Go struct field GenerateRequest.options"
+            " of type map[string]interface {}",
+        ),
+        ('{"keep_alive":"10"}', 'time: missing unit in duration "10"'),
+        ('{"keep_alive":"-1"}', 'time: missing unit in duration "-1"'),
+        ('{"keep_alive":""}', 'time: invalid duration ""'),
+        ('{"keep_alive":"10x"}', 'time: unknown unit "x" in duration "10x"'),
+        ('{"keep_alive":true}', "Unsupported type: 'bool'"),
+        (
+            '{"think":"ultra"}',
+            'invalid think value: "ultra" (must be "high", "medium", "low", "max", true, or false)',
+        ),
+        ('{"images":["data:x"]}', "illegal base64 data at input byte 4"),
+        ('{"images":["YQ"]}', "illegal base64 data at input byte 0"),
+        ("[" * 200_000, "exceeded max depth"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_gos_words(body, text):
+    with pytest.raises(BadRequest) as refusal:
+        decode(body.encode(), GenerateRequest)
+    assert str(refusal.value) == text
+
+
+def test_names_match_in_any_case_and_the_exact_one_wins():
+    assert decode(b'{"MODEL":"a","prompt":"p","Prompt":"q"} rest', GenerateRequest).prompt == "p"
+    assert decode(b'{"Model":"a"}', GenerateRequest).model == "a"
+
+
+def test_null_is_absence_and_unknown_fields_are_ignored():
+    assert decode(b'{"model":null,"x":{"y":[]}}', GenerateRequest) == GenerateRequest()
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("-1", FOREVER), ("0", 0), ("0.5", 0.5), ('"1h30m"', 5400), ('"300ms"', 0.3), ('"0"', 0)],
+)
+def test_keep_alive_is_seconds_or_a_duration(value, seconds):
+    request = decode(f'{{"keep_alive":{value}}}'.encode(), GenerateRequest)
+    assert request.keep_alive == pytest.approx(seconds)
+
+
+def test_tools_keep_what_templates_see_and_their_order():
+    tool = (
+        b'{"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object",'
+        b'"properties":{"b":{"type":"string","format":"date"},"a":{"type":["null","integer"]}}}}}]}'
+    )
+    (read,) = decode(tool, ChatRequest).tools
+    assert list(read.function.parameters.properties) == ["b", "a"]
+    assert read.function.parameters.properties["a"].type == ["null", "integer"]
