@@ -32,6 +32,8 @@ ARCHITECTURES = {
     "qwen3moe": Architecture(
         mixtures.qwen("qwen3_moe", "Qwen3MoeForCausalLM", norm_topk_prob=True)
     ),
+    "qwen35moe": Architecture(hybrids.qwen35, (grouped_heads,)),
+    "cohere2": Architecture(dense.cohere2),
     "qwen35": Architecture(hybrids.qwen35, (grouped_heads,)),
     "gemma": Architecture(dense.gemma, (norm_from_zero,), "bfloat16"),
     "gemma2": Architecture(dense.gemma2, (norm_from_zero,), "bfloat16"),

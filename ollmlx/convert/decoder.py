@@ -104,7 +104,7 @@ def llama3_scaling(divisors: Floats, head: int, base: float) -> Config:
     waves = 2 * math.pi * base ** (np.arange(0, head, 2, dtype=np.float64) / head)
     factor = round(float(divisors.max()), 4)
     for original in LLAMA3_CONTEXTS:
-        expected = _llama3_divisors(waves, factor, original)
+        expected = llama3_divisors(waves, factor, original)
         if len(expected) == len(divisors) and np.allclose(expected, divisors, rtol=2e-3):
             return {
                 "rope_type": "llama3",
@@ -116,7 +116,7 @@ def llama3_scaling(divisors: Floats, head: int, base: float) -> Config:
     raise NotConvertible("rope_freqs.weight follows no rule that MLX knows")
 
 
-def _llama3_divisors(waves: Any, factor: float, original: int) -> Any:
+def llama3_divisors(waves: Any, factor: float, original: int) -> Any:
     """1 for waves below a quarter of the context, `factor` above all of it, smooth between."""
     smooth = (original / waves - 1.0) / 3.0
     between = 1 / ((1 - smooth) / factor + smooth)

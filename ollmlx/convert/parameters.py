@@ -57,13 +57,19 @@ def class_parameters(config: Config) -> dict[str, Parameter]:
     if config.get("rope_scaling") and not hasattr(arguments, "rope_scaling"):
         raise NotConvertible("MLX's class for this architecture has no rotary scaling")
     packing = {name for name, each in model.named_modules() if hasattr(each, "to_quantized")}
-    # Some classes make an output matrix that they drop when the embeddings serve as one.
-    tied = config["tie_word_embeddings"] and hasattr(arguments, "tie_word_embeddings")
     return {
         name: Parameter(tuple(array.shape), name.removesuffix(".weight") in packing)
-        for name, array in tree_flatten(model.parameters())
-        if not (tied and name.endswith(OUTPUT))
+        for name, array in _needed(model, tied=config["tie_word_embeddings"]).items()
     }
+
+
+def _needed(model: Any, tied: bool) -> dict[str, Any]:
+    """The parameters that a file must have: some classes drop their output matrix without one."""
+    parameters = dict(tree_flatten(model.parameters()))
+    if tied and hasattr(model, "sanitize"):
+        model.sanitize({name: x for name, x in parameters.items() if not name.endswith(OUTPUT)})
+        return dict(tree_flatten(model.parameters()))
+    return parameters
 
 
 def match(

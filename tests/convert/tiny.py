@@ -1,6 +1,6 @@
 """Random GGUF files of a few thousand weights, in any architecture that is converted.
 
-The tensors are those that mlx-lm's class has parameters for, under the names that the `gguf` package
+The tensors are those that mlx-lm's class has parameters for, by the names that the `gguf` package
 has for them; whether order and meaning are right, llama.cpp decides, which runs the same file.
 """
 
@@ -34,7 +34,7 @@ KEYS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Tiny:
-    """An architecture in small: its keys beside `KEYS`, and tensors whose presence says something."""
+    """An architecture in small: its keys beside `KEYS`, and tensors whose presence tells."""
 
     arch: str
     keys: Mapping[str, Any]
@@ -77,7 +77,7 @@ def random_tensors(
 ) -> dict[str, NDArray[np.float32]]:
     flags = {name: Shape((1,)) for name in tiny.present}
     extra = {name: Shape(x.shape, data=x.view(np.uint8)) for name, x in (tiny.extra or {}).items()}
-    padding = {f"padding.{number}": Shape((1,)) for number in range(LAYERS)}
+    padding = {f"padding.{number}": Shape((1,)) for number in range(keys["block_count"])}
     embedding = {"token_embd.weight": Shape((vocabulary, keys["embedding_length"]))}
     sketch = Sketch(tiny.arch, keys, embedding | flags | extra | padding)
     config = architecture(tiny.arch).configure(Metadata(sketch))  # type: ignore[arg-type]  # as Gguf

@@ -1,0 +1,136 @@
+"""The target appears whole or not at all, and nothing of the user's is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ollmlx.convert.folder import appearing
+from ollmlx.convert.refusals import TargetInTheWay
+
+
+def fill(folder: Path, text: str = "{}") -> None:
+    (folder / "config.json").write_text(text)
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def killed_while_filling(target: Path) -> int:
+    program = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from ollmlx.convert.folder import appearing\n"
+        f"with appearing(Path({str(target)!r})) as folder:\n"
+        "    (folder / 'part-00001.safetensors').write_text('half of it')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    return subprocess.run([sys.executable, "-c", program], check=False).returncode
+
+
+def test_the_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
+    with appearing(tmp_path / "deep" / "model") as folder:
+        fill(folder)
+        assert not (tmp_path / "deep" / "model").exists()
+    assert listed(tmp_path / "deep") == ["model"]
+    assert listed(tmp_path / "deep" / "model") == ["config.json"]
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), appearing(tmp_path / "model") as folder:
+        folder.write_text("a folder is no file")
+    assert listed(tmp_path) == []
+
+
+def test_what_a_killed_process_leaves_is_hidden_and_removed_by_the_next(tmp_path: Path) -> None:
+    assert killed_while_filling(tmp_path / "model") == -signal.SIGKILL
+    assert listed(tmp_path) == [".model.converting"]
+    with appearing(tmp_path / "model") as folder:
+        assert listed(folder) == []
+        fill(folder)
+    assert listed(tmp_path) == ["model"]
+
+
+def test_a_folder_in_the_way_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    fill(tmp_path / "model", "old")
+    with pytest.raises(TargetInTheWay, match="exists already"), appearing(tmp_path / "model"):
+        pass
+    assert (tmp_path / "model" / "config.json").read_text() == "old"
+
+
+def test_replacing_keeps_the_old_model_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    fill(tmp_path / "model", "old")
+    with (
+        pytest.raises(ZeroDivisionError),
+        appearing(tmp_path / "model", replace=True),
+    ):
+        raise ZeroDivisionError
+    assert (tmp_path / "model" / "config.json").read_text() == "old"
+    with appearing(tmp_path / "model", replace=True) as folder:
+        fill(folder, "new")
+        assert (tmp_path / "model" / "config.json").read_text() == "old"
+    assert (tmp_path / "model" / "config.json").read_text() == "new"
+    assert listed(tmp_path) == ["model"]
+
+
+def test_only_a_model_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("years")
+    with (
+        pytest.raises(TargetInTheWay, match="not a model"),
+        appearing(tmp_path / "home", replace=True),
+    ):
+        pass
+    assert listed(tmp_path / "home") == ["thesis.tex"]
+
+
+def test_a_link_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    fill(tmp_path / "model")
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    with pytest.raises(TargetInTheWay), appearing(tmp_path / "link", replace=True):
+        pass
+
+
+def test_an_empty_folder_is_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    with appearing(tmp_path / "model") as folder:
+        fill(folder)
+    assert listed(tmp_path) == ["model"]
+
+
+def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
+    with appearing(tmp_path / "model") as folder:
+        fill(folder)
+        with (
+            pytest.raises(TargetInTheWay, match="another process"),
+            appearing(tmp_path / "model"),
+        ):
+            pass
+    assert listed(tmp_path) == ["model"]
+
+
+def test_a_swap_that_was_killed_half_way_is_undone(tmp_path: Path) -> None:
+    (tmp_path / ".model.replaced").mkdir()
+    fill(tmp_path / ".model.replaced", "old")
+    with (
+        pytest.raises(ZeroDivisionError),
+        appearing(tmp_path / "model", replace=True),
+    ):
+        raise ZeroDivisionError
+    assert (tmp_path / "model" / "config.json").read_text() == "old"
+
+
+def test_a_hidden_link_planted_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    fill(tmp_path / "precious")
+    os.symlink(tmp_path / "precious", tmp_path / ".model.converting")
+    with pytest.raises(OSError, match=r"\.model\.converting"), appearing(tmp_path / "model"):
+        pass
+    assert listed(tmp_path / "precious") == ["config.json"]
