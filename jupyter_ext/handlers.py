@@ -1,0 +1,187 @@
+"""Every route below the mount: a request goes to the engine room, its frames come back."""
+
+import asyncio
+import re
+from contextlib import aclosing
+from http.client import responses
+from typing import Any
+
+import msgspec
+from jupyter_server._tz import utcnow
+from tornado.httputil import HTTPServerRequest
+from tornado.iostream import StreamClosedError
+from tornado.routing import Matcher, Rule
+from tornado.web import HTTPError, stream_request_body
+
+from jupyter_ext import secret
+from jupyter_ext.guard import GuardedHandler, Mount
+from ollmlx.http import Head, Request
+
+_CREDENTIALS = {"authorization", "cookie", "x-api-key", "x-xsrftoken"}
+_SMALL_BODY = 1 << 20
+_OLLAMA_PATH = re.compile(
+    r"/api/(generate|chat|embed|embeddings|tags|ps|show|version|pull|push|create|copy|delete|signout)"
+    r"|/api/(blobs|user|experimental)/.*|/v1/.*|/t/.*"
+)
+_SHARED_PATHS = {("HEAD", "/"), ("POST", "/api/me")}
+"""Where Jupyter answers other methods itself; `/api/status` stays wholly Jupyter's."""
+
+
+@stream_request_body
+class MountHandler(GuardedHandler):
+    """One request; hanging up closes it in the engine room at once, also before the first frame."""
+
+    _refusal: HTTPError | None = None
+    _relay: asyncio.Task[None] | None = None
+    _left = False
+
+    async def prepare(self) -> None:  # type: ignore[override]  # as in GuardedHandler
+        self._body = bytearray()
+        try:
+            await super().prepare()
+            self._accept_body()
+        except HTTPError as refusal:
+            if self._body_size() > _SMALL_BODY:
+                raise
+            # A refusal waits for a small body: closing a connection with bytes unread can reset it
+            # before the client has seen why.
+            self._refusal = refusal
+
+    def data_received(self, chunk: bytes) -> None:
+        self._body += chunk
+
+    async def answer(self, *args: str) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        self._relay = asyncio.create_task(self._write_frames())
+        try:
+            if self._left:
+                self._relay.cancel()
+            await asyncio.wait({self._relay})
+        finally:
+            self._relay.cancel()
+        if not self._relay.cancelled():
+            self._relay.result()
+
+    get = head = post = put = patch = delete = answer
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self._left = True
+        if self._relay is not None:
+            self._relay.cancel()
+
+    def compute_etag(self) -> None:
+        """Ollama sends none."""
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        message = responses.get(status_code, "unknown error").lower()
+        if isinstance(error, HTTPError) and error.log_message:
+            message = error.log_message % error.args
+        self.set_header("Content-Type", "application/json")
+        self.finish(error_document(self.path, status_code, message))
+
+    async def _write_frames(self) -> None:
+        self._note_activity()
+        async with aclosing(self.mount.room.exchange(self._request())) as frames:
+            try:
+                async for frame in frames:
+                    if isinstance(frame, Head):
+                        self._write_head(frame)
+                    else:
+                        self.write(frame)
+                        if self._streams():
+                            await self.flush()
+            except StreamClosedError:
+                return  # the client left; leaving the block cancels its request
+        self._note_activity()
+
+    def _request(self) -> Request:
+        headers = {
+            name.lower(): value
+            for name, value in self.request.headers.items()
+            if name.lower() not in _CREDENTIALS
+        }
+        return Request(self.request.method or "", self.path, headers, bytes(self._body))
+
+    def _write_head(self, head: Head) -> None:
+        self.set_status(head.status)
+        self.clear_header("Content-Type")
+        for name, value in head.headers:
+            self.set_header(name, self._outside(value) if name.lower() == "location" else value)
+
+    def _streams(self) -> bool:
+        """A whole answer is left to the end, where its length is known."""
+        return self._headers.get("Content-Type") in ("application/x-ndjson", "text/event-stream")
+
+    def _outside(self, location: str) -> str:
+        """A redirect inside the engine room, as the client has to write it."""
+        if not location.startswith("/"):
+            return location
+        return (
+            self.mount.path
+            + (secret.prefix(self.mount.secret) if self._by_secret else "")
+            + location
+        )
+
+    def _accept_body(self) -> None:
+        """Jupyter's own limit is for notebooks; ours is its own."""
+        limit = self.mount.max_body
+        if self._body_size() > limit:
+            raise HTTPError(413, f"request body is larger than {limit} bytes")
+        connection: Any = self.request.connection
+        connection.set_max_body_size(limit)
+
+    def _body_size(self) -> int:
+        """Bytes announced; a body of unknown length counts as large."""
+        if "Transfer-Encoding" in self.request.headers:
+            return _SMALL_BODY + 1
+        length = self.request.headers.get("Content-Length", "0")
+        return int(length) if length.isdecimal() else 0
+
+    def _note_activity(self) -> None:
+        """Tell what culls idle servers; somebody who only looks is not work."""
+        if self.action != "read":
+            self.settings["ollmlx_last_activity"] = utcnow()
+
+
+def error_document(path: str, status: int, message: str) -> bytes:
+    """The error as the API that `path` belongs to writes it: Anthropic's, OpenAI's or Ollama's."""
+    kind = (
+        "authentication_error"
+        if status in (401, 403)
+        else "invalid_request_error"
+        if status < 500
+        else "api_error"
+    )
+    if path.startswith("/v1/messages"):
+        return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}})
+    if path.startswith("/v1/"):
+        nested = {"message": message, "type": kind, "param": None, "code": None}
+        return msgspec.json.encode({"error": nested})
+    return msgspec.json.encode({"error": message})
+
+
+class AtRoot(Matcher):
+    """Ollama's own paths at Jupyter's root, save what Jupyter answers there itself."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base = base_url.rstrip("/")
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        method = request.method or ""
+        if method == "OPTIONS":
+            method = request.headers.get("Access-Control-Request-Method", method)
+        path = request.path.removeprefix(self.base)
+        ours = _OLLAMA_PATH.fullmatch(path) is not None or (method, path) in _SHARED_PATHS
+        return {} if request.path.startswith(f"{self.base}/") and ours else None
+
+
+def below_prefix(prefix: str, mount: Mount) -> tuple[str, type[MountHandler], dict[str, Any]]:
+    """The one handler for everything below `/<prefix>`, as `ExtensionApp.handlers` wants it."""
+    return rf"/{re.escape(prefix)}(/.*)?", MountHandler, {"mount": mount}
+
+
+def at_root(base_url: str, mount: Mount) -> Rule:
+    return Rule(AtRoot(base_url), MountHandler, {"mount": mount, "name": "ollmlx"})
