@@ -1,0 +1,46 @@
+"""Toy models loaded by each engine in turn, and closed again."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ollmlx.engine.backend import Backend, load
+from ollmlx.engine.jobs import LoadOptions
+from tests.engine.asking import Open
+from tests.toy import ToyModels
+
+
+@pytest.fixture(params=["gguf", "mlx"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def opened(kind: str) -> Iterator[Callable[[ToyModels, LoadOptions], Backend]]:
+    """Loads toys of the kind under test and closes them at the end."""
+    backends: list[Backend] = []
+
+    def open_toy(models: ToyModels, options: LoadOptions) -> Backend:
+        path = models.gguf if kind == "gguf" else models.mlx
+        backends.append(load(kind, str(path), options, lambda fraction: None))
+        return backends[-1]
+
+    yield open_toy
+    for backend in backends:
+        backend.close()
+
+
+@pytest.fixture
+def random_toy(opened: Open, toy: ToyModels) -> Open:
+    return lambda **options: opened(toy, _options(options))
+
+
+@pytest.fixture
+def scripted_toy(opened: Open, scripted: ToyModels) -> Open:
+    return lambda **options: opened(scripted, _options(options))
+
+
+def _options(options: dict[str, Any]) -> LoadOptions:
+    defaults: dict[str, Any] = {"num_ctx": 512, "num_parallel": 4, "num_thread": 1}
+    return LoadOptions(**(defaults | options))
