@@ -23,6 +23,7 @@ class Architecture:
 
 ARCHITECTURES = {
     "llama": Architecture(dense.llama, (halved,)),
+    "mistral3": Architecture(dense.mistral3, (halved,)),
     "smollm3": Architecture(dense.smollm3, (halved,)),
     "granite": Architecture(dense.granite, (halved,)),
     "granitemoe": Architecture(mixtures.granitemoe, (halved,)),

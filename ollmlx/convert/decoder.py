@@ -79,6 +79,8 @@ def _scaling(kind: str, factor: float) -> Config:
 def _yarn(meta: Metadata) -> Config:
     original = meta.integer("rope.scaling.original_context_length")
     scaling = _scaling("yarn", meta.real("rope.scaling.factor"))
+    if attention := meta.real("rope.scaling.yarn_log_multiplier", 0.0):
+        scaling |= {"mscale": 1.0, "mscale_all_dim": attention}
     return scaling | {
         "original_max_position_embeddings": original,
         "beta_fast": meta.real("rope.scaling.yarn_beta_fast", 32.0),

@@ -29,6 +29,19 @@ def llama(meta: Metadata) -> Config:
     return decoder(meta, "llama", "LlamaForCausalLM", **biases)
 
 
+def mistral3(meta: Metadata) -> Config:
+    """Ministral 3, whose attention gets sharper with the position."""
+    config = llama(meta)
+    sharpening = meta.real("attention.temperature_scale", 0.0)
+    if not sharpening:
+        return config
+    if (scaling := config.pop("rope_scaling", None)) is None or scaling["type"] != "yarn":
+        raise NotConvertible("attention.temperature_scale needs YaRN's original context")
+    more = {"rope_theta": config["rope_theta"], "llama_4_scaling_beta": sharpening}
+    names = {"model_type": "ministral3", "architectures": ["Ministral3ForCausalLM"]}
+    return config | names | {"rope_parameters": scaling | more}
+
+
 def smollm3(meta: Metadata) -> Config:
     # Every fourth layer has no positions; llama.cpp has it in code, not in the file.
     rotary = [int((layer + 1) % 4 != 0) for layer in range(meta.layers)]

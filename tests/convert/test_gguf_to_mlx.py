@@ -9,7 +9,6 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ollmlx.convert import convert
@@ -18,15 +17,8 @@ from ollmlx.convert.shards import Shards
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.store.gguf import Gguf
 from tests.convert.running import TOKENS, difference, logits_of_mlx
-from tests.convert.tiny import Tiny, write_gguf, write_tiny
+from tests.convert.tiny import Tiny, contents, write_gguf, write_tiny
 from tests.toy import TEMPLATE, ToyModels
-
-
-def contents(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Metadata and F32 tensors, to be written again with a change."""
-    gguf = Gguf(path)
-    tensors = {name: t.data.view(np.float32) for name, t in gguf.tensors.items()}
-    return dict(gguf.meta), tensors
 
 
 def test_logits_are_those_of_the_same_weights_in_mlx(toy: ToyModels, tmp_path: Path) -> None:

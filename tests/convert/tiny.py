@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ollmlx.convert.architectures import architecture
 from ollmlx.convert.metadata import Metadata
 from ollmlx.convert.parameters import class_parameters, spellings
+from ollmlx.store.gguf import Gguf
 
 LAYERS = 4
 
@@ -116,6 +117,13 @@ def _random(
     if len(shape) == 1 or name.endswith(".bias"):
         return 0.1 * values
     return values if name == "token_embd.weight" else values * (1.2 / math.sqrt(shape[-1]))
+
+
+def contents(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Metadata and F32 tensors, to be written again with a change."""
+    gguf = Gguf(path)
+    tensors = {name: t.data.view(np.float32) for name, t in gguf.tensors.items()}
+    return dict(gguf.meta), tensors
 
 
 def write_gguf(
