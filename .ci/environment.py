@@ -155,7 +155,7 @@ def follow(lines, log):
             if percent // 5 != shown // 5 or percent == 100 != shown:
                 say("  compiling llama.cpp: {:3d} %".format(percent))
             shown = percent
-        elif not line.startswith(("DEBUG", "TRACE", "INFO", "WARN")) and line.strip():
+        elif not line.startswith(("DEBUG", "TRACE", "INFO", "WARN", " + ")) and line.strip():
             say("  " + line.rstrip())
 
 

@@ -1,0 +1,97 @@
+"""The plan of the house: a room imports only from lower floors, never from a neighbour."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = [
+    {"errors"},
+    {"settings", "names", "origins"},
+    {"wire"},
+    {"store", "prompt", "engine", "client"},
+    {"convert", "notebook", "bench"},
+    {"api"},
+    {"http"},
+    {"room"},
+    {"cli", "jupyter_ext"},
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+ONLY = {
+    "notebook": {"client", "errors", "settings"},  # it runs in another process
+    "jupyter_ext": {"room", "http", "origins", "settings", "errors"},
+}
+HEAVY = ("llama_cpp", "mlx", "mlx_lm", "torch", "transformers")
+
+
+def files() -> list[Path]:
+    return [*ROOT.glob("ollmlx/**/*.py"), *ROOT.glob("jupyter_ext/**/*.py")]
+
+
+def room(module: str) -> str:
+    """The room of a dotted module: `ollmlx.store.library` is in `store`, `ollmlx` in none."""
+    first, _, rest = module.partition(".")
+    return rest.partition(".")[0] if first == "ollmlx" else first
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Modules of ours that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] in ("ollmlx", "jupyter_ext"))
+
+
+def test_every_room_stands_on_a_floor():
+    rooms = {room(".".join(file.relative_to(ROOT).with_suffix("").parts)) for file in files()}
+    assert rooms - {"__init__"} <= set(FLOOR)
+
+
+def test_imports_point_down():
+    wrong = []
+    for file in files():
+        here = room(".".join(file.relative_to(ROOT).with_suffix("").parts))
+        for target in imports(file):
+            there = room(target)
+            if here in ("__init__", there) or target == "ollmlx.__version__":
+                continue
+            if FLOOR[there] >= FLOOR[here] or there not in ONLY.get(here, FLOOR):
+                wrong.append(f"{file.relative_to(ROOT)} imports {target}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import ollmlx",
+        "from ollmlx import Client, OllmlxError",
+        "import ollmlx.notebook.magics",
+        "import ollmlx.api.routes, ollmlx.room",
+        "import ollmlx.convert",
+        "import ollmlx.cli",
+        "import jupyter_ext, jupyter_ext.app",
+    ],
+)
+def test_no_engine_is_imported_before_a_model_is_loaded(statement: str):
+    code = f"{statement}\nimport sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.split() == []
+
+
+def test_a_kernel_imports_no_server():
+    code = "import ollmlx.notebook.magics, sys; print('jupyter_server' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout == "False\n"
