@@ -1,0 +1,156 @@
+"""What a prompt starts from: the same answer always, with as little computed as can be."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ollmlx.engine.grammar import from_format
+from ollmlx.engine.jobs import Generate, LoadOptions
+from ollmlx.engine.llamacpp import LlamaCppBackend
+from tests.engine.answers import GREEDY, Answer, answer, drive
+from tests.toy import ToyModels
+
+Open = Callable[..., LlamaCppBackend]
+ENDLESS = from_format({"type": "array", "items": {"type": "boolean"}, "minItems": 2000})
+
+
+@pytest.fixture
+def opened(toy: ToyModels) -> Iterator[Open]:
+    backends = []
+
+    def open_toy(num_ctx: int = 512, num_parallel: int = 1) -> LlamaCppBackend:
+        options = LoadOptions(
+            num_ctx=num_ctx, num_parallel=num_parallel, num_thread=1, kv_cache_type="f32"
+        )
+        backends.append(LlamaCppBackend(str(toy.gguf), options, lambda fraction: None))
+        return backends[-1]
+
+    yield open_toy
+    for backend in backends:
+        backend.close()
+
+
+def words(seed: int, count: int) -> list[int]:
+    """Tokens of no meaning, different for each seed from the first on."""
+    return [(seed * 31 + number * 17) % 250 + 1 for number in range(count)]
+
+
+def cached(answer: Answer) -> int:
+    assert answer.usage is not None
+    return answer.usage.cached_tokens
+
+
+def test_the_second_turn_of_a_chat_computes_only_what_is_new(opened: Open) -> None:
+    backend, fresh = opened(), opened()
+    first = answer(backend, Generate(1, words(1, 100), 20, GREEDY))
+    turn = words(1, 100) + first.tokens + words(2, 30)
+    second = answer(backend, Generate(2, turn, 20, GREEDY))
+    # The last token of an answer is chosen but never decoded.
+    assert cached(second) == 100 + len(first.tokens) - 1
+    assert second.tokens == answer(fresh, Generate(1, turn, 20, GREEDY)).tokens
+
+
+def test_the_last_token_of_a_prompt_is_always_computed(opened: Open) -> None:
+    backend = opened()
+    first = answer(backend, Generate(1, words(1, 50), 10, GREEDY))
+    again = answer(backend, Generate(2, words(1, 50), 10, GREEDY))
+    assert cached(again) == 49
+    assert again.tokens == first.tokens
+
+
+def test_two_chats_keep_their_beginnings_with_one_place_to_run(opened: Open) -> None:
+    backend = opened()
+    for turn in (100, 130, 160):
+        for chat in (1, 2):
+            result = answer(backend, Generate(chat, words(chat, turn), 5, GREEDY))
+            assert cached(result) >= (0 if turn == 100 else turn - 30)
+
+
+def test_a_common_beginning_is_taken_from_an_answer_still_running(opened: Open) -> None:
+    backend, fresh = opened(num_parallel=2), opened()
+    start = words(1, 100)
+    backend.submit(Generate(1, start + words(2, 10), 60, GREEDY))
+    for _ in range(5):
+        backend.step()
+    backend.submit(Generate(2, start + words(3, 10), 60, GREEDY))
+    copied = drive(backend)[2]
+    assert cached(copied) == 100
+    alone = answer(fresh, Generate(2, start + words(3, 10), 60, GREEDY))
+    assert copied.tokens == alone.tokens
+
+
+def test_a_short_common_beginning_does_not_cost_another_chat_its_history(opened: Open) -> None:
+    backend = opened()
+    system, chat = words(1, 20), words(2, 200)
+    answer(backend, Generate(1, system + chat, 5, GREEDY))
+    assert cached(answer(backend, Generate(2, system + words(3, 50), 5, GREEDY))) == 20
+    assert cached(answer(backend, Generate(3, system + chat + words(4, 5), 5, GREEDY))) >= 220
+
+
+def test_the_oldest_history_goes_when_cells_are_short(opened: Open) -> None:
+    backend, fresh = opened(num_ctx=512), opened(num_ctx=512)
+    for chat in range(1, 5):  # four times 150 tokens are more than there are cells
+        answer(backend, Generate(chat, words(chat, 150), 5, GREEDY))
+    assert cached(answer(backend, Generate(5, [*words(4, 150), 7], 5, GREEDY))) >= 150
+    assert cached(answer(backend, Generate(6, [*words(3, 150), 7], 5, GREEDY))) >= 150
+    oldest = answer(backend, Generate(7, words(1, 150), 5, GREEDY))
+    assert cached(oldest) == 0
+    assert oldest.tokens == answer(fresh, Generate(7, words(1, 150), 5, GREEDY)).tokens
+
+
+def test_full_windows_of_all_places_fit_at_once(opened: Open) -> None:
+    backend = opened(num_ctx=256, num_parallel=3)
+    for chat in range(12):
+        backend.submit(Generate(chat, words(chat, 250), 6, GREEDY))
+    assert [one.finish for one in drive(backend).values()] == ["length"] * 12
+
+
+def test_a_cancelled_prompt_leaves_what_it_computed(opened: Open) -> None:
+    backend = opened(num_ctx=1024)
+    backend.submit(Generate(1, words(1, 900), 5, GREEDY))
+    backend.step()
+    backend.cancel(1)
+    assert not backend.busy
+    assert cached(answer(backend, Generate(2, words(1, 900), 5, GREEDY))) == 512
+
+
+def test_after_a_shift_only_the_kept_beginning_is_used_again(opened: Open) -> None:
+    backend, fresh = opened(num_ctx=256), opened(num_ctx=256)
+    shifted = answer(backend, Generate(1, words(1, 60), 400, GREEDY, grammar=ENDLESS, num_keep=40))
+    assert len(shifted.tokens) == 400
+    again = answer(backend, Generate(2, words(1, 60), 20, GREEDY))
+    assert cached(again) == 40
+    assert again.tokens == answer(fresh, Generate(2, words(1, 60), 20, GREEDY)).tokens
+
+
+def test_a_shift_does_not_move_the_cells_of_a_neighbour(opened: Open) -> None:
+    backend, fresh = opened(num_ctx=256, num_parallel=2), opened(num_ctx=256)
+    start = words(1, 200)
+    mover = Generate(1, start, 300, GREEDY, grammar=ENDLESS, num_keep=4)
+    backend.submit(mover)
+    backend.step()
+    backend.submit(Generate(2, [*start, 9], 50, GREEDY))
+    answers = drive(backend)
+    assert cached(answers[2]) == 200
+    alone = answer(fresh, Generate(2, [*start, 9], 50, GREEDY))
+    assert answers[2].tokens == alone.tokens
+    assert answers[1].usage is not None
+    assert answers[1].usage.tokens == 300
+
+
+def test_a_shift_does_not_move_the_cells_of_a_finished_answer(opened: Open) -> None:
+    backend, fresh = opened(num_ctx=256), opened(num_ctx=256)
+    start = words(1, 200)
+    answer(backend, Generate(1, [*start, *words(3, 40)], 5, GREEDY))
+    answer(backend, Generate(2, [*start[:100], *words(4, 90)], 5, GREEDY))
+    answer(backend, Generate(3, start[:110], 300, GREEDY, grammar=ENDLESS, num_keep=4))
+    turn = [*start, *words(3, 40), 5]
+    again = answer(backend, Generate(4, turn, 10, GREEDY))
+    assert again.tokens == answer(fresh, Generate(4, turn, 10, GREEDY)).tokens
+
+
+def test_everything_is_kept_of_a_prompt_with_a_negative_num_keep(opened: Open) -> None:
+    backend = opened(num_ctx=256)
+    job = Generate(1, words(1, 100), 400, GREEDY, grammar=ENDLESS, num_keep=-1)
+    assert len(answer(backend, job).tokens) == 400
+    assert cached(answer(backend, Generate(2, [*words(1, 100), 7], 5, GREEDY))) == 100
