@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from ollmlx import __version__, names, settings
 from ollmlx.convert import convert
+from ollmlx.convert.refusals import TargetInTheWay
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.room import Room
 from ollmlx.settings import Settings
@@ -103,8 +104,13 @@ def _convert(options: argparse.Namespace, configured: Settings) -> int:
     if model.format != "gguf":
         raise BadRequest(f"{model.name} is an MLX model already")
     target = _target(library, model.name, options.target)
-    done = convert(Path(model.path), target, _progress(), options.dtype, options.replace)
-    _say(f"\r{done.architecture}: {done.arrays} arrays, {done.bytes / 1e6:.1f} MB")
+    try:
+        done = convert(
+            Path(model.path), target, Progress(sys.stderr.isatty()), options.dtype, options.replace
+        )
+    except TargetInTheWay as error:
+        raise BadRequest(f"{error}: --replace puts the new one in its place") from error
+    _say(f"{done.architecture}: {done.arrays} arrays, {done.bytes / 1e6:.1f} MB")
     _say(f" in {done.seconds:.1f} s → {target}\n")
     if done.requantised:
         kinds = ", ".join(sorted(set(done.requantised.values())))
@@ -119,20 +125,16 @@ def _target(library: Library, source: str, target: str | None) -> Path:
     if not target and names.as_path(source):
         return Path(source).with_suffix("")
     name = names.parse(target or f"{source}-mlx")
-    if library_has(library, name):
+    if _taken(library, name):
         raise BadRequest(f"{name.display} is a GGUF model: give the MLX one another name")
     return library.mlx_path(name)
 
 
-def library_has(library: Library, name: names.Name) -> bool:
+def _taken(library: Library, name: names.Name) -> bool:
     """Whether a model that is not MLX goes by this name, and would hide one that is."""
     return any(
         m.full_name.lower() == name.full.lower() and m.format != "mlx" for m in library.list()
     )
-
-
-def _progress() -> "Progress":
-    return Progress(sys.stderr.isatty())
 
 
 class Progress:
@@ -143,8 +145,8 @@ class Progress:
 
     def __call__(self, stage: str, fraction: float) -> None:
         if self._shown:
-            bar = "█" * int(fraction * 30)
-            _say(f"\r{stage:<10} ▕{bar:<30}▏ {fraction:4.0%}")
+            bar, end = "█" * int(fraction * 30), "\n" if stage == "saving" else ""
+            _say(f"\r{stage:<10} ▕{bar:<30}▏ {fraction:4.0%}{end}")
 
 
 def _say(text: str) -> None:

@@ -1,0 +1,123 @@
+"""The command as people run it: real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import ollama
+import psutil
+import pytest
+
+from ollmlx import __version__
+
+
+def ollmlx(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ollmlx.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+@contextmanager
+def serving(models: Path, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running `ollmlx serve` and its URL."""
+    environment = {"OLLAMA_HOST": f"127.0.0.1:{port or free_port()}", "OLLAMA_MODELS": str(models)}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "ollmlx.cli", "serve"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert server.stderr
+    with server, server.stderr:
+        try:
+            line = next(line for line in server.stderr if "Listening on" in line)
+            assert f"(version {__version__})" in line
+            yield server, f"http://{environment['OLLAMA_HOST']}"
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.communicate(timeout=20)
+
+
+def free_port() -> int:
+    from tornado.testing import bind_unused_port
+
+    socket, port = bind_unused_port()
+    socket.close()
+    return int(port)
+
+
+def test_serve_answers_ollamas_client_and_ends_cleanly(tmp_path, scripted):
+    with serving(tmp_path) as (server, url), ollama.Client(url, trust_env=False) as client:
+        message = {"role": "user", "content": "hi"}
+        answer = client.chat(str(scripted.gguf), [message], options={"temperature": 0})
+        assert answer.message.content
+        (worker,) = psutil.Process(server.pid).children()
+    assert server.returncode == 0
+    assert not worker.is_running()
+
+
+def test_no_worker_outlives_a_killed_server(tmp_path, scripted):
+    with serving(tmp_path) as (server, url):
+        httpx.post(
+            f"{url}/api/generate", json={"model": str(scripted.gguf)}, trust_env=False, timeout=60
+        ).raise_for_status()
+        (worker,) = psutil.Process(server.pid).children()
+        server.kill()
+        worker.wait(timeout=10)
+
+
+def test_a_busy_port_is_reported_in_one_line(tmp_path):
+    with serving(tmp_path) as (_, url):
+        second = ollmlx("serve", OLLAMA_HOST=url.removeprefix("http://"))
+    assert second.returncode == 1
+    assert second.stderr.strip().endswith("bind: address already in use")
+    assert second.stderr.startswith("Error: listen tcp 127.0.0.1:")
+
+
+def test_a_bad_setting_is_reported_in_one_line():
+    refused = ollmlx("serve", OLLAMA_NUM_PARALLEL="many")
+    assert refused.returncode == 1
+    assert refused.stderr == "Error: OLLAMA_NUM_PARALLEL must be a whole number, not 'many'\n"
+
+
+def test_a_converted_model_goes_by_its_name_beside_the_original(tmp_path, scripted):
+    models = {"OLLAMA_MODELS": str(tmp_path)}
+    done = ollmlx("convert", str(scripted.gguf), "scripted:mlx", **models)
+    assert done.returncode == 0, done.stderr
+    again = ollmlx("convert", str(scripted.gguf), "scripted:mlx", **models)
+    assert again.returncode == 1
+    assert "exists" in again.stderr
+    assert "--replace" in again.stderr
+    assert (
+        ollmlx("convert", str(scripted.gguf), "scripted:mlx", "--replace", **models).returncode == 0
+    )
+    with serving(tmp_path) as (_, url), ollama.Client(url, trust_env=False) as client:
+        assert "scripted:mlx" in [model.model for model in client.list().models]
+        same = [
+            client.generate(name, "hi", options={"temperature": 0}).response
+            for name in ("scripted:mlx", str(scripted.gguf))
+        ]
+    assert same[0] == same[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [("nope", "model 'nope' not found"), ("a b", "invalid model name")],
+)
+def test_what_cannot_be_converted_is_told_in_one_line(source, text):
+    refused = ollmlx("convert", source)
+    assert (refused.returncode, refused.stderr) == (1, f"Error: {text}\n")
+
+
+def test_version_and_help():
+    assert ollmlx("--version").stdout == f"ollmlx version is {__version__}\n"
+    assert "convert" in ollmlx("--help").stdout
