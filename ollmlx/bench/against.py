@@ -1,0 +1,63 @@
+"""Our own server against its engine: what process and HTTP cost, and what the whole of it costs."""
+
+from collections.abc import Sequence
+
+from ollmlx.bench import engines, machine
+from ollmlx.bench.contest import Result, Tell, Work, hold
+from ollmlx.bench.endpoint import Endpoint
+from ollmlx.bench.report import Bar, Outcome, contest_table
+from ollmlx.bench.served import Served
+
+OVERHEAD, LEAST = 0.05, 0.95
+
+
+def streams(endpoints: Sequence[Endpoint], work: Work, tell: Tell) -> Outcome:
+    """Servers side by side, the first of them the measure of the others."""
+    results = hold([Served(endpoint.url, endpoint) for endpoint in endpoints], work, tell)
+    return Outcome(results, contest_table(results))
+
+
+def overhead(model: str, threads: int, work: Work, tell: Tell) -> Outcome:
+    """Through pipe and HTTP, against the same backend stepped in this process."""
+    slots = max(work.streams)
+    tell("loading the model in this process")
+    with engines.in_process(model, slots, threads) as engine, machine.ollmlx_server(slots) as ours:
+        results = hold([engine, _served(ours, model, threads)], work, tell)
+    bars = []
+    for result in _others(results):
+        where = f"at {result.streams} streams"
+        gap, cpu = result.ratios["gap_p50"], result.ratios.get("cpu_per_token")
+        bars.append(Bar(f"added to a step, {where}", gap - 1, OVERHEAD))
+        if cpu is not None:
+            bars.append(Bar(f"added to a token's processor time, {where}", cpu - 1, OVERHEAD))
+    return Outcome(results, contest_table(results), bars)
+
+
+def bare(model: str, threads: int, work: Work, tell: Tell) -> Outcome:
+    """Our server against the bare library that computes for it."""
+    slots = max(work.streams)
+    tell("loading the model in this process")
+    with engines.bare(model, slots, threads) as engine, machine.ollmlx_server(slots) as ours:
+        results = hold([engine, _served(ours, model, threads)], work, tell)
+    bars = [
+        Bar(
+            f"aggregate / {results[0].name}, {result.streams} streams",
+            result.ratios["aggregate"],
+            LEAST,
+            at_most=False,
+        )
+        for result in _others(results)
+    ]
+    return Outcome(results, contest_table(results), bars)
+
+
+def _served(ours: machine.Started, model: str, threads: int) -> Served:
+    options = {"num_thread": threads} if threads else {}
+    return Served(
+        "ollmlx over HTTP", Endpoint(ours.url, "ollama", model, options=options), ours.pid
+    )
+
+
+def _others(results: Sequence[Result]) -> list[Result]:
+    """Those that can be compared with the first contestant."""
+    return [result for result in results if result.ratios and result.name != results[0].name]
