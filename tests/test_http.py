@@ -12,8 +12,20 @@ from ollmlx.settings import Settings
 from tests.echo import EchoLibrary, echo_model
 from tests.waiting import until
 
+# A template with places for thoughts and calls; what the user says comes back as the reply.
+CLEVER = (
+    "{{ range .Messages }}{{ if .ToolCalls }}<tool_call>{{ range .ToolCalls }}{{ . }}{{ end }}"
+    "</tool_call>{{ else if .Thinking }}<think>{{ .Thinking }}</think>{{ else }}{{ .Content }}"
+    "{{ end }}{{ end }}{{ if .Tools }}{{ end }}"
+)
+TOOL = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {}}}},
+}
+CALL = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
 MODELS = EchoLibrary(
     echo_model(),
+    echo_model("clever:latest", template=CLEVER, capabilities=("completion", "tools", "thinking")),
     echo_model("embedder:latest", capabilities=("embedding",)),
     echo_model("broken:latest", path="nowhere"),
 )
@@ -229,6 +241,52 @@ async def test_old_messages_give_way_where_the_window_is_full(client):
     )
     assert refused.status_code == 400
     assert "longer than the context length" in refused.json()["error"]
+
+
+async def test_thoughts_are_told_from_the_answer_unless_nobody_wants_them(client):
+    said = "<think>hm</think>yes"
+    answer = (await chat(client, said, model="clever", stream=False)).json()
+    assert answer["message"] == {"role": "assistant", "content": "yes", "thinking": "hm"}
+    plain = (await chat(client, said, model="clever", stream=False, think=False)).json()
+    assert plain["message"] == {"role": "assistant", "content": said}
+    body = {"model": "clever", "prompt": said, "stream": False}
+    generated = (await client.post("/api/generate", json=body)).json()
+    assert (generated["response"], generated["thinking"]) == ("yes", "hm")
+
+
+async def test_a_format_constrains_the_answer_and_not_the_thoughts(client):
+    response = await chat(client, "<think>hm</think>yes", model="clever", format="json")
+    *frames, last = lines(response)
+    thoughts = "".join(frame["message"].get("thinking", "") for frame in frames)
+    assert thoughts == "hm"
+    # The echo says its whole prompt again, and the thoughts are part of it by then.
+    content = "".join(frame["message"]["content"] for frame in frames)
+    assert content == "<think>hm</think>yes<think>hm</think>"
+    assert last["prompt_eval_count"] == len(content)
+
+
+async def test_calls_come_whole_with_ids_and_before_the_end(client):
+    response = await chat(client, f"so: {CALL}", model="clever", think=False, tools=[TOOL])
+    *frames, last = lines(response)
+    (call,) = [c for frame in frames for c in frame["message"].get("tool_calls", [])]
+    assert call["id"].startswith("call_")
+    assert call["function"] == {"index": 0, "name": "f", "arguments": {"a": 1}}
+    assert "".join(frame["message"]["content"] for frame in frames).strip() == "so:"
+    assert last["done_reason"] == "stop"
+    body = {
+        "model": "clever",
+        "messages": [{"role": "user", "content": CALL}],
+        "tools": [TOOL],
+        "reasoning_effort": "none",
+    }
+    choice = (await client.post("/v1/chat/completions", json=body)).json()["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a":1}'
+
+
+async def test_a_model_that_only_repeats_itself_is_cut_off(client):
+    response = await chat(client, "a" + " " * 100)
+    assert not lines(response)[-1]["done"]
 
 
 async def test_vectors_have_length_one_and_may_be_cut(client):

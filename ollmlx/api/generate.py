@@ -119,7 +119,8 @@ async def generations(
         if request.debug_render_only:
             yield _generation(request, debug_info=DebugInfo(prompt))
             return
-        what = _writing(request, prompt, merged, raw=request.raw)
+        tokens = await writing.read(process, prompt, raw=request.raw)
+        what = _writing(request, tokens, merged)
         parser = ReplyParser.plain() if request.raw else ReplyParser(template, (), think, prompt)
         async with aclosing(writing.write(process, what, parser)) as chunks:
             async for chunk in chunks:
@@ -191,12 +192,12 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
             return
         _refuse_images([image for message in request.messages for image in message.images])
         template = _template(engine, model, process)
-        prompt = await _chat_prompt(process, request, model, template, think)
+        prompt, tokens = await _chat_prompt(process, request, model, template, think)
         if request.debug_render_only:
             yield _chat(request, "", debug_info=DebugInfo(prompt))
             return
         parser = ReplyParser(template, to_builtins(request.tools), think, prompt)
-        what = _writing(request, prompt, merged)
+        what = _writing(request, tokens, merged)
         calls = 0
         async with aclosing(writing.write(process, what, parser)) as chunks:
             async for chunk in chunks:
@@ -206,27 +207,28 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
 
 async def _chat_prompt(
     process: ModelProcess, request: ChatRequest, model: Model, template: Template, think: Think
-) -> str:
-    """The conversation as text, its oldest messages left out where it would not fit."""
+) -> tuple[str, list[int]]:
+    """The conversation as text and tokens, its oldest messages left out where it would not fit."""
     messages = [*model.messages, *_lowered(request.messages)]
     if model.system and messages[0].role != "system":
         messages.insert(0, Message("system", model.system))
-
     tools = to_builtins(request.tools)
 
-    def render(start: int) -> str:
+    async def render(start: int) -> tuple[str, list[int]]:
         systems = [m for m in messages[:start] if m.role == "system"]
         kept = [*systems, *messages[start:]]
-        return template.render(Conversation(messages=kept, tools=tools, think=think))
+        text = template.render(Conversation(messages=kept, tools=tools, think=think))
+        return text, await writing.read(process, text)
 
     first, last = 0, len(messages) - 1
-    if request.truncate is False or await writing.count(process, render(0)) <= process.info.num_ctx:
-        return render(0)
+    prompt = await render(0)
+    if request.truncate is False or len(prompt[1]) <= process.info.num_ctx:
+        return prompt
     while first < last:  # the fewest messages to leave out; the last one always stays
         middle = (first + last) // 2
-        fits = await writing.count(process, render(middle)) <= process.info.num_ctx
+        fits = len((await render(middle))[1]) <= process.info.num_ctx
         first, last = (first, middle) if fits else (middle + 1, last)
-    return render(first)
+    return await render(first)
 
 
 def _lowered(messages: Sequence[Message]) -> list[Message]:
@@ -260,16 +262,15 @@ def _template(engine: Engine, model: Model, process: ModelProcess, own: str = ""
 
 
 def _writing(
-    request: GenerateRequest | ChatRequest, prompt: str, merged: dict[str, Any], raw: bool = False
+    request: GenerateRequest | ChatRequest, tokens: list[int], merged: dict[str, Any]
 ) -> Writing:
     return Writing(
-        prompt=prompt,
+        prompt=tokens,
         options=merged,
         format=request.format,
         logprobs=request.top_logprobs if request.logprobs else None,
         truncate=request.truncate is not False,
         shift=request.shift is not False,
-        raw=raw,
     )
 
 

@@ -33,7 +33,7 @@ async def version(engine: Engine, _: str) -> Answer:
 
 
 async def status(engine: Engine, _: str) -> Answer:
-    return Whole(native.StatusResponse(native.CloudStatus(True, "env")))
+    return Whole(native.StatusResponse(native.CloudStatus(True, "config")))
 
 
 async def tags(engine: Engine, _: str) -> Answer:

@@ -29,14 +29,13 @@ UNUSED = Usage(0, 0, 0, 0, 0)
 class Writing:
     """What to write and how."""
 
-    prompt: str
+    prompt: list[int]
+    """Its tokens, however many."""
     options: dict[str, Any]
     format: Any = None
     logprobs: int | None = None
     truncate: bool = True
     shift: bool = True
-    raw: bool = False
-    """The prompt is the client's own text: a begin token in it is not the template's."""
 
 
 @dataclass
@@ -63,7 +62,7 @@ async def write(
     impossible before the first chunk.
     """
     constraint = await asyncio.to_thread(grammar.from_format, writing.format)
-    tokens = await fit_prompt(process, writing)
+    tokens = fit_prompt(process, writing)
     if constraint and parser.thinking:
         # The grammar holds for the answer and not for the thoughts: those are written freely,
         # and then they are prompt.
@@ -149,19 +148,21 @@ def _unwritten(job: Generate) -> Usage:
 # -- the prompt -----------------------------------------------------------------------------------
 
 
-async def count(process: ModelProcess, prompt: str) -> int:
-    """Tokens that a prompt takes."""
-    return len((await process.tokenize([_without_bos(process, prompt)]))[0])
+async def read(process: ModelProcess, prompt: str, raw: bool = False) -> list[int]:
+    """The tokens of a prompt.  A `raw` one is the client's own text, not a template's."""
+    info = process.info
+    if info.adds_bos and info.bos and not raw:
+        # A template that writes the begin token itself must not get a second one.
+        prompt = prompt.removeprefix(info.bos)
+    return (await process.tokenize([prompt]))[0]
 
 
-async def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
+def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
     """The prompt's tokens, the middle cut out if they do not fit and may be cut.
 
     Raises `BadRequest` with Ollama's text when they may not.
     """
-    prompt = writing.prompt if writing.raw else _without_bos(process, writing.prompt)
-    (tokens,) = await process.tokenize([prompt])
-    window = process.info.num_ctx
+    tokens, window = writing.prompt, process.info.num_ctx
     if not tokens:
         raise BadRequest("empty prompt")
     if len(tokens) < window:
@@ -173,12 +174,6 @@ async def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
     keep = min(keep, window - 2)
     size = window - max((window - keep) // 2, 1)
     return tokens[:keep] + tokens[len(tokens) - (size - keep) :]
-
-
-def _without_bos(process: ModelProcess, prompt: str) -> str:
-    """A template that writes the begin token itself must not get a second one."""
-    info = process.info
-    return prompt.removeprefix(info.bos) if info.adds_bos and info.bos else prompt
 
 
 # -- the answer's numbers -------------------------------------------------------------------------

@@ -19,7 +19,8 @@ class Backend(Protocol):
 
     info: ModelInfo
 
-    def tokenize(self, text: str, special: bool) -> list[int]: ...
+    def tokenize(self, text: str, special: bool) -> list[int]:
+        """The one method that another thread may call while a step runs."""
 
     def detokenize(self, tokens: list[int]) -> str: ...
 

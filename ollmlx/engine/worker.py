@@ -19,66 +19,83 @@ Inbox = queue.SimpleQueue[jobs.Command]
 
 
 def main() -> None:
-    stdout = _private_stdout()
-    inbox: Inbox = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(sys.stdin.buffer, inbox), daemon=True).start()
+    outbox, inbox = Outbox(), Inbox()
+    reader = Reader(sys.stdin.buffer, inbox, outbox)
+    threading.Thread(target=reader.run, daemon=True).start()
     command = inbox.get()
     assert isinstance(command, jobs.Load)
-    backend = _load(command, stdout)
-    _serve(backend, inbox, stdout)
+    backend = _load(command, outbox)
+    reader.backend = backend
+    outbox.send([jobs.Loaded(backend.info)])
+    _serve(backend, inbox, outbox)
 
 
-def _private_stdout() -> BinaryIO:
-    """Keep the pipe for frames: whatever a library prints goes to stderr instead."""
-    private = os.dup(1)
-    os.dup2(2, 1)
-    return os.fdopen(private, "wb", buffering=0)
+class Outbox:
+    """The pipe for frames: whatever a library prints goes to stderr instead."""
+
+    def __init__(self) -> None:
+        self._pipe = os.fdopen(os.dup(1), "wb", buffering=0)
+        self._lock = threading.Lock()
+        os.dup2(2, 1)
+
+    def send(self, events: list[jobs.Event]) -> None:
+        frame = memoryview(jobs.frame(events))
+        with self._lock:
+            while frame:
+                frame = frame[self._pipe.write(frame) :]
 
 
-def _read(stdin: BinaryIO, inbox: Inbox) -> None:
-    while header := stdin.read(jobs.LENGTH.size):
-        if len(header) < jobs.LENGTH.size:
-            break
-        (length,) = jobs.LENGTH.unpack(header)
-        inbox.put(jobs.decode_command(stdin.read(length)))
-    # The server is gone.  The runtime may be deep in a long step: nobody is left to wait for it.
-    os._exit(0)
+class Reader:
+    """Hands commands to the thread that owns the runtime.
+
+    Counting a prompt's tokens needs no runtime, so it does not wait for a step to end.
+    """
+
+    backend: Backend | None = None
+
+    def __init__(self, stdin: BinaryIO, inbox: Inbox, outbox: Outbox) -> None:
+        self._stdin, self._inbox, self._outbox = stdin, inbox, outbox
+
+    def run(self) -> None:
+        while len(header := self._stdin.read(jobs.LENGTH.size)) == jobs.LENGTH.size:
+            (length,) = jobs.LENGTH.unpack(header)
+            command = jobs.decode_command(self._stdin.read(length))
+            if isinstance(command, jobs.Tokenize) and self.backend:
+                self._outbox.send([_answered(self.backend, command)])
+            else:
+                self._inbox.put(command)
+        # The server is gone.  The runtime may be deep in a long step: nobody is left to wait for
+        # it.
+        os._exit(0)
 
 
-def _send(stdout: BinaryIO, events: list[jobs.Event]) -> None:
-    frame = memoryview(jobs.frame(events))
-    while frame:
-        frame = frame[stdout.write(frame) :]
-
-
-def _load(command: jobs.Load, stdout: BinaryIO) -> Backend:
+def _load(command: jobs.Load, outbox: Outbox) -> Backend:
     def report(fraction: float) -> None:
-        _send(stdout, [jobs.Progress(fraction)])
+        outbox.send([jobs.Progress(fraction)])
 
     try:
-        backend = load(command.backend, command.path, command.options, report)
+        return load(command.backend, command.path, command.options, report)
     except OllmlxError as error:
-        _send(stdout, [jobs.Failed(-1, str(error), error.status)])
+        outbox.send([jobs.Failed(-1, str(error), error.status)])
         sys.exit(1)
-    _send(stdout, [jobs.Loaded(backend.info)])
-    return backend
 
 
-def _serve(backend: Backend, inbox: Inbox, stdout: BinaryIO) -> None:
+def _serve(backend: Backend, inbox: Inbox, outbox: Outbox) -> None:
     owed: set[int] = set()
     try:
         while True:
             for command in _commands(inbox, block=not backend.busy):
-                if answer := _obey(backend, command, owed):
-                    _send(stdout, [answer])
+                if isinstance(command, jobs.Tokenize | jobs.Detokenize):
+                    outbox.send([_answered(backend, command)])
+                else:
+                    _obey(backend, command, owed)
             if backend.busy and (events := backend.step()):
                 owed -= {event.id for event in events if _ends(event)}
-                _send(stdout, list(events))
+                outbox.send(list(events))
     except Exception as error:
-        # The runtime's state is unknown: answer everyone who waits and let the next request load it
-        # afresh.
+        # The runtime's state is unknown: answer all who wait and let the next request load it anew.
         reason = f"an error was encountered while running the model: {error}"
-        _send(stdout, [jobs.Failed(job_id, reason) for job_id in owed])
+        outbox.send([jobs.Failed(job_id, reason) for job_id in owed])
         raise
 
 
@@ -91,16 +108,7 @@ def _commands(inbox: Inbox, block: bool) -> Iterator[jobs.Command]:
         return
 
 
-def _obey(backend: Backend, command: jobs.Command, owed: set[int]) -> jobs.Event | None:
-    try:
-        return _dispatch(backend, command, owed)
-    except OllmlxError as error:
-        assert not isinstance(command, jobs.Load)
-        owed.discard(command.id)
-        return jobs.Failed(command.id, str(error), error.status)
-
-
-def _dispatch(backend: Backend, command: jobs.Command, owed: set[int]) -> jobs.Event | None:
+def _obey(backend: Backend, command: jobs.Command, owed: set[int]) -> None:
     match command:
         case jobs.Generate():
             owed.add(command.id)
@@ -111,12 +119,16 @@ def _dispatch(backend: Backend, command: jobs.Command, owed: set[int]) -> jobs.E
         case jobs.Cancel():
             owed.discard(command.id)
             backend.cancel(command.id)
-        case jobs.Tokenize():
-            texts = command.texts
-            return jobs.Tokens(command.id, [backend.tokenize(t, command.special) for t in texts])
-        case jobs.Detokenize():
+
+
+def _answered(backend: Backend, command: jobs.Tokenize | jobs.Detokenize) -> jobs.Event:
+    try:
+        if isinstance(command, jobs.Detokenize):
             return jobs.Text(command.id, backend.detokenize(command.tokens))
-    return None
+        tokens = [backend.tokenize(text, command.special) for text in command.texts]
+        return jobs.Tokens(command.id, tokens)
+    except OllmlxError as error:
+        return jobs.Failed(command.id, str(error), error.status)
 
 
 def _ends(event: jobs.Delta | jobs.Embedded | jobs.Failed) -> bool:
