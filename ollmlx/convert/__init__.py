@@ -40,8 +40,8 @@ def convert(
 
     `dtype` is `float16`, `bfloat16`, `float32`, or `auto`: float16, in which most scales are exact,
     unless the file or the architecture needs bfloat16's range.  With `replace`, a model that is at
-    `target` already gives way.  Raises `NotConvertible`, `UnsupportedArchitecture` and
-    `TargetInTheWay` (see `ollmlx.convert.refusals`), `BadGguf`, and `Unavailable` without MLX.
+    `target` already gives way.  Raises the errors of `ollmlx.convert.refusals` (`BadRequest`s, such
+    as `UnsupportedArchitecture`), `BadGguf`, and `Unavailable` without MLX.
     """
     try:
         from ollmlx.convert.gguf_to_mlx import convert_gguf

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ollmlx.convert.refusals import TargetInTheWay
+from ollmlx.convert.refusals import BeingConverted, NotReplaced, TargetInTheWay
 
 
 @contextmanager
 def appearing(target: Path, replace: bool = False) -> Iterator[Path]:
     """An empty folder to fill; it becomes `target` if the block ends well and is removed if not.
 
-    `replace` allows a model in its place, which stays until then.  Raises `TargetInTheWay`.
+    `replace` allows a model in its place, which stays until then.
+    Raises `TargetInTheWay`, `NotReplaced` and `BeingConverted`.
     """
     target = target.absolute()
     _check(target, replace)
@@ -38,14 +39,14 @@ def appearing(target: Path, replace: bool = False) -> Iterator[Path]:
 
 def _check(target: Path, replace: bool) -> None:
     if not target.name:
-        raise TargetInTheWay(f"{target} cannot be the folder of a model")
+        raise NotReplaced(f"{target} cannot be the folder of a model")
     if not os.path.lexists(target) or _is_empty(target):
         return
-    if not replace:
-        raise TargetInTheWay(f"{target} exists already")
     if target.is_symlink() or not (target / "config.json").is_file():
         # Never remove what is not a model: it may be somebody's home.
-        raise TargetInTheWay(f"{target} is not a model, and is not replaced")
+        raise NotReplaced(f"{target} is not a model, and is not replaced")
+    if not replace:
+        raise TargetInTheWay(f"{target} exists already")
 
 
 def _is_empty(path: Path) -> bool:
@@ -63,7 +64,7 @@ def _claim(filling: Path) -> int:
         _empty(filling)
     except BlockingIOError as error:
         os.close(lock)
-        raise TargetInTheWay(f"{filling} is being written by another process") from error
+        raise BeingConverted(f"{filling} is being written by another process") from error
     except BaseException:
         os.close(lock)
         raise

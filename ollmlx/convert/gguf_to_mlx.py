@@ -13,7 +13,7 @@ from ollmlx.convert.decoder import Config
 from ollmlx.convert.folder import appearing
 from ollmlx.convert.metadata import Metadata
 from ollmlx.convert.parameters import class_parameters, match
-from ollmlx.convert.refusals import NotConvertible
+from ollmlx.convert.refusals import DiskFull, NotConvertible
 from ollmlx.convert.shards import Shards
 from ollmlx.convert.stops import stop_ids
 from ollmlx.convert.vocabulary import Vocabulary
@@ -84,7 +84,7 @@ def _check_space(gguf: Gguf, folder: Path, dtype: str) -> None:
     needed = sum(stored_bytes(tensor, width) for tensor in gguf.tensors.values())
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise NotConvertible(
+        raise DiskFull(
             f"the model needs {needed / 1e9:.1f} GB, and {folder.parent} has {free / 1e9:.1f} GB"
         )
 

@@ -1,6 +1,6 @@
-"""Why a model is not converted: each is the client's `BadRequest`, told in one sentence."""
+"""Why a model is not converted, told in one sentence; all but `NotWritten` are `BadRequest`s."""
 
-from ollmlx.errors import BadRequest
+from ollmlx.errors import BadRequest, OllmlxError
 
 
 class NotConvertible(BadRequest):
@@ -16,4 +16,20 @@ class UnsupportedArchitecture(NotConvertible):
 
 
 class TargetInTheWay(BadRequest):
-    """The folder to write is already there, or someone else is writing it."""
+    """A model is where the new one is to be."""
+
+
+class NotReplaced(BadRequest):
+    """What is where the model is to be is no model, and so not ours to remove."""
+
+
+class BeingConverted(BadRequest):
+    """Another process is writing the same model."""
+
+
+class DiskFull(BadRequest):
+    """The model is larger than what is free where it is to be."""
+
+
+class NotWritten(OllmlxError):
+    """The system took a part of the model and then no more."""

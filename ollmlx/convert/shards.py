@@ -9,6 +9,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from ollmlx.convert.refusals import NotWritten
+
 SHARD_BYTES = 5 * 10**9
 
 
@@ -59,5 +61,8 @@ class Shards:
     def _flush(self) -> None:
         self._written.append(list(self._pending))
         path = self._part(len(self._written))
-        mx.save_safetensors(str(path), self._pending, metadata={"format": "mlx"})
+        try:
+            mx.save_safetensors(str(path), self._pending, metadata={"format": "mlx"})
+        except (OSError, RuntimeError) as error:
+            raise NotWritten(f"{path} cannot be written: {error}") from error
         self._pending, self._pending_bytes = {}, 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ollmlx.convert.folder import appearing
-from ollmlx.convert.refusals import TargetInTheWay
+from ollmlx.convert.refusals import BeingConverted, NotReplaced, TargetInTheWay
 
 
 def fill(folder: Path, text: str = "{}") -> None:
@@ -83,7 +83,7 @@ def test_only_a_model_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("years")
     with (
-        pytest.raises(TargetInTheWay, match="not a model"),
+        pytest.raises(NotReplaced, match="not a model"),
         appearing(tmp_path / "home", replace=True),
     ):
         pass
@@ -94,7 +94,7 @@ def test_a_link_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     fill(tmp_path / "model")
     (tmp_path / "link").symlink_to(tmp_path / "model")
-    with pytest.raises(TargetInTheWay), appearing(tmp_path / "link", replace=True):
+    with pytest.raises(NotReplaced), appearing(tmp_path / "link", replace=True):
         pass
 
 
@@ -109,7 +109,7 @@ def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
     with appearing(tmp_path / "model") as folder:
         fill(folder)
         with (
-            pytest.raises(TargetInTheWay, match="another process"),
+            pytest.raises(BeingConverted, match="another process"),
             appearing(tmp_path / "model"),
         ):
             pass

@@ -1,10 +1,11 @@
 """A GGUF becomes a folder that mlx-lm loads, with the same answers; what cannot is told why."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 import numpy as np
@@ -12,13 +13,23 @@ import pytest
 from tokenizers import Tokenizer
 
 from ollmlx.convert import convert
-from ollmlx.convert.refusals import NotConvertible, TargetInTheWay, UnsupportedArchitecture
+from ollmlx.convert.refusals import (
+    DiskFull,
+    NotConvertible,
+    TargetInTheWay,
+    UnsupportedArchitecture,
+)
 from ollmlx.convert.shards import Shards
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.store.gguf import Gguf
 from tests.convert.running import TOKENS, difference, logits_of_mlx
+from tests.convert.tinies import GEMMA3
 from tests.convert.tiny import Tiny, contents, write_gguf, write_tiny
 from tests.toy import TEMPLATE, ToyModels
+
+
+class Usage(NamedTuple):
+    free: int
 
 
 def test_logits_are_those_of_the_same_weights_in_mlx(toy: ToyModels, tmp_path: Path) -> None:
@@ -216,6 +227,44 @@ def test_a_model_in_the_way_stays_unless_it_may_be_replaced(toy: ToyModels, tmp_
         convert(toy.gguf_q8, tmp_path / "out")
     convert(toy.gguf_q8, tmp_path / "out", replace=True)
     assert "quantization" in json.loads((tmp_path / "out" / "config.json").read_text())
+
+
+def test_an_interrupted_conversion_leaves_nothing(toy: ToyModels, tmp_path: Path) -> None:
+    def interrupt(stage: str, fraction: float) -> None:
+        if fraction > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(toy.gguf, tmp_path / "models" / "out", interrupt)
+    assert not list(tmp_path.glob("models/*"))
+
+
+def test_a_disk_that_is_too_full_is_told_first(
+    toy: ToyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No test can have a full disk.
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free=1000))
+    with pytest.raises(DiskFull, match=r"needs 0\.0 GB"):
+        convert(toy.gguf, tmp_path / "out")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_write_that_fails_half_way_leaves_nothing(toy: ToyModels, tmp_path: Path) -> None:
+    program = (
+        "import resource\n"
+        "from ollmlx.convert import convert\n"
+        "from ollmlx.convert.refusals import NotWritten\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        f"try: convert({str(toy.gguf)!r}, {str(tmp_path / 'out')!r})\n"
+        "except NotWritten as error: print(error)\n"
+    )
+    assert "cannot be written" in in_python(program)
+    assert not list(tmp_path.iterdir())
+
+
+def test_gemma_is_kept_from_overflowing(tmp_path: Path, vocabulary: dict[str, Any]) -> None:
+    write_tiny(tmp_path / "tiny.gguf", Tiny("gemma3", GEMMA3), vocabulary)
+    assert convert(tmp_path / "tiny.gguf", tmp_path / "out").dtype == "bfloat16"
 
 
 def in_python(program: str) -> str:
