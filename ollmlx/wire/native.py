@@ -313,6 +313,67 @@ class ProcessResponse(Struct):
     models: list[RunningModel]
 
 
+# -- the store's changes -------------------------------------------------------------------------
+
+
+class PullRequest(Struct):
+    model: str = ""
+    name: str = ""
+    """Old spelling of `model`."""
+    insecure: bool = False
+    stream: bool | None = None
+
+
+class PushRequest(Struct):
+    model: str = ""
+    name: str = ""
+    insecure: bool = False
+    stream: bool | None = None
+
+
+class CopyRequest(Struct):
+    source: str = ""
+    destination: str = ""
+
+
+class DeleteRequest(Struct):
+    model: str = ""
+    name: str = ""
+
+
+class CreateRequest(Struct, rename={"from_": "from"}):
+    model: str = ""
+    name: str = ""
+    from_: str = ""
+    files: dict[str, str] = {}
+    """File name → digest of a blob that was uploaded before."""
+    adapters: dict[str, str] = {}
+    draft_files: dict[str, str] = {}
+    draft_quantize: str = ""
+    quantize: str = ""
+    quantization: str = ""
+    """Old spelling of `quantize`."""
+    template: str = ""
+    system: str = ""
+    license: Any = None
+    """A text or a list of texts."""
+    parameters: dict[str, Any] = {}
+    messages: list[Message] = []
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""
+    info: dict[str, Any] = {}
+    remote_host: str = ""
+    stream: bool | None = None
+
+
+class ProgressResponse(Struct, omit_defaults=True):
+    status: str
+    digest: str = ""
+    total: int = 0
+    completed: int = 0
+
+
 class VersionResponse(Struct):
     version: str
 
