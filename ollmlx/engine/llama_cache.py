@@ -63,9 +63,6 @@ class Cache:
         """Keep what it holds for a later prompt."""
         self._clock += 1
         sequence.busy, sequence.last_use = False, self._clock
-        if sequence.sound is not None:
-            self._cut(sequence, sequence.sound)
-            sequence.sound = None
 
     def clear(self, sequence: Sequence) -> None:
         llama.llama_memory_seq_rm(self._memory, sequence.id, -1, -1)

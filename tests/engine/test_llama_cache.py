@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ollmlx.engine.grammar import from_format
 from ollmlx.engine.jobs import Generate, LoadOptions
 from ollmlx.engine.llamacpp import LlamaCppBackend
 from tests.engine.answers import GREEDY, Answer, answer, drive
 from tests.toy import ToyModels
 
 Open = Callable[..., LlamaCppBackend]
-ENDLESS = from_format({"type": "array", "items": {"type": "boolean"}, "minItems": 2000})
+ENDLESS = "start: /[a-z ]{5000}/"
+"""Any words, without an end."""
 
 
 @pytest.fixture
@@ -116,37 +116,42 @@ def test_a_cancelled_prompt_leaves_what_it_computed(opened: Open) -> None:
 
 def test_after_a_shift_only_the_kept_beginning_is_used_again(opened: Open) -> None:
     backend, fresh = opened(num_ctx=256), opened(num_ctx=256)
-    shifted = answer(backend, Generate(1, words(1, 60), 400, GREEDY, grammar=ENDLESS, num_keep=40))
-    assert len(shifted.tokens) == 400
-    again = answer(backend, Generate(2, words(1, 60), 20, GREEDY))
-    assert cached(again) == 40
-    assert again.tokens == answer(fresh, Generate(2, words(1, 60), 20, GREEDY)).tokens
+    job = Generate(1, words(1, 60), 220, GREEDY, grammar=ENDLESS, num_keep=40)
+    everything = words(1, 60) + answer(backend, job).tokens
+    assert len(everything) == 280
+    left = Generate(2, everything[:40] + everything[148:], 20, GREEDY)
+    result = answer(backend, left)
+    assert cached(result) == 40
+    assert result.tokens == answer(fresh, left).tokens
 
 
 def test_a_shift_does_not_move_the_cells_of_a_neighbour(opened: Open) -> None:
     backend, fresh = opened(num_ctx=256, num_parallel=2), opened(num_ctx=256)
-    start = words(1, 200)
-    mover = Generate(1, start, 300, GREEDY, grammar=ENDLESS, num_keep=4)
-    backend.submit(mover)
-    backend.step()
-    backend.submit(Generate(2, [*start, 9], 50, GREEDY))
+    start = words(1, 150)
+    backend.submit(Generate(1, start, 300, GREEDY, grammar=ENDLESS, num_keep=4))
+    written = [token for _ in range(60) for event in backend.step() for token in event.tokens]
+    # The window of the first is full, and half of it goes, in the middle of the second's answer.
+    neighbour = Generate(2, [*start, 9], 100, GREEDY, grammar=ENDLESS)
+    backend.submit(neighbour)
     answers = drive(backend)
-    assert cached(answers[2]) == 200
-    alone = answer(fresh, Generate(2, [*start, 9], 50, GREEDY))
-    assert answers[2].tokens == alone.tokens
-    assert answers[1].usage is not None
-    assert answers[1].usage.tokens == 300
+    assert cached(answers[2]) == 150
+    assert answers[2].tokens == answer(fresh, neighbour).tokens
+    # The first had to read again what it kept, so it goes on as from a fresh prompt.
+    left = [*start, *written, *answers[1].tokens][:257]
+    again = Generate(3, left[:4] + left[130:], 50, GREEDY, grammar=ENDLESS)
+    assert answers[1].tokens[107 - len(written) :][:50] == answer(fresh, again).tokens
 
 
 def test_a_shift_does_not_move_the_cells_of_a_finished_answer(opened: Open) -> None:
-    backend, fresh = opened(num_ctx=256), opened(num_ctx=256)
+    backend, fresh = opened(num_ctx=256, num_parallel=2), opened(num_ctx=256)
     start = words(1, 200)
-    answer(backend, Generate(1, [*start, *words(3, 40)], 5, GREEDY))
-    answer(backend, Generate(2, [*start[:100], *words(4, 90)], 5, GREEDY))
-    answer(backend, Generate(3, start[:110], 300, GREEDY, grammar=ENDLESS, num_keep=4))
-    turn = [*start, *words(3, 40), 5]
-    again = answer(backend, Generate(4, turn, 10, GREEDY))
-    assert again.tokens == answer(fresh, Generate(4, turn, 10, GREEDY)).tokens
+    backend.submit(Generate(1, start, 20, GREEDY))
+    backend.step()
+    backend.submit(Generate(2, [*start, 9], 100, GREEDY, grammar=ENDLESS, num_keep=4))
+    assert cached(drive(backend)[2]) == 200
+    again = answer(backend, Generate(3, start, 20, GREEDY))
+    assert cached(again) == 130  # what lay before the moved half
+    assert again.tokens == answer(fresh, Generate(3, start, 20, GREEDY)).tokens
 
 
 def test_everything_is_kept_of_a_prompt_with_a_negative_num_keep(opened: Open) -> None:
