@@ -1,14 +1,16 @@
 """Messages and tools as the Go values that Ollama hands to its templates.
 
 Source: Ollama's `template/template.go` and `api/types.go` as of 2026-08.  JSON Schema words that
-Ollama's types do not know (`default`, `format`, `minimum`, …) are left out, as there.
+Ollama's types do not know (`default`, `format`, `minimum`, …) are left out, as there.  Tools print
+as JSON at every level; Ollama lost that for `.Function` in 0.14.0 (issue #14601), and Qwen's
+templates rely on it.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from ollmlx.prompt.conversation import check_depth, function_of
-from ollmlx.prompt.gotemplate import JSONList, JSONMap, Struct, TypeNames
+from ollmlx.prompt.gotemplate import JSONList, JSONMap, JSONStruct, Struct, TypeNames
 from ollmlx.wire.native import Message, ToolCall
 
 _EXACT = 2**53
@@ -84,23 +86,17 @@ def tools_view(tools: Sequence[Any]) -> JSONList:
 
 def _tool_view(tool: Any) -> Struct:
     given, function = tool if isinstance(tool, dict) else {}, function_of(tool)
-    view = Struct(
-        "template.templateToolFunction",
-        {
-            "Name": _text(function.get("name")),
-            "Description": _text(function.get("description")),
-            "Parameters": _parameters_view(function.get("parameters")),
-        },
-    )
-    view.wire = _renamed(view.fields, ("Name", "Description", "Parameters"))
+    inner = {
+        "Name": _text(function.get("name")),
+        "Description": _text(function.get("description")),
+        "Parameters": _parameters_view(function.get("parameters")),
+    }
+    wire = {name.lower(): value for name, value in inner.items()}
+    view = JSONStruct("template.templateToolFunction", inner, wire)
     items = _as_decoded(given.get("items"))
     fields = {"Type": _text(given.get("type")), "Items": items, "Function": view}
     wire = {"type": fields["Type"], **({"items": items} if items else {}), "function": view}
-    return Struct("template.templateTool", fields, wire)
-
-
-def _renamed(fields: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name.lower(): fields[name] for name in names}
+    return JSONStruct("template.templateTool", fields, wire)
 
 
 def _text(value: Any) -> str:
@@ -126,7 +122,7 @@ def _parameters_view(given: Any) -> Struct:
     }
     optional = {"$defs": fields["Defs"], "items": fields["Items"], "required": fields["Required"]}
     wire = {"type": fields["Type"], **_present(optional), "properties": views}
-    return Struct("template.templateToolFunctionParameters", fields, wire)
+    return JSONStruct("template.templateToolFunctionParameters", fields, wire)
 
 
 def _present(values: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,18 @@ from ollmlx.prompt.gotemplate.functions import FUNCTIONS
 from ollmlx.prompt.gotemplate.interpreter import execute
 from ollmlx.prompt.gotemplate.nodes import Program
 from ollmlx.prompt.gotemplate.parser import parse as _parse
-from ollmlx.prompt.gotemplate.values import JSONList, JSONMap, Struct, TypeNames
+from ollmlx.prompt.gotemplate.values import JSONList, JSONMap, JSONStruct, Struct, TypeNames
 
-__all__ = ["JSONList", "JSONMap", "Program", "Struct", "TypeNames", "execute", "parse"]
+__all__ = [
+    "JSONList",
+    "JSONMap",
+    "JSONStruct",
+    "Program",
+    "Struct",
+    "TypeNames",
+    "execute",
+    "parse",
+]
 
 
 def parse(text: str) -> Program:

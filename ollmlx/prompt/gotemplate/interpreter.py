@@ -151,6 +151,7 @@ class _Scope:
         depth, any_element = self.execution.depth, False
         for key, element in self._elements(node, value):
             any_element = True
+            self._step()
             if node.pipeline.assigns or len(declared) < 2:
                 self._loop_variables(node.pipeline, (key, element)[-len(declared) :], mark)
             else:

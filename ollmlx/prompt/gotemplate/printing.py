@@ -9,7 +9,15 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ollmlx.prompt.gotemplate.values import JSONList, JSONMap, Struct, TypeNames, marshal, type_name
+from ollmlx.prompt.gotemplate.values import (
+    JSONList,
+    JSONMap,
+    JSONStruct,
+    Struct,
+    TypeNames,
+    marshal,
+    type_name,
+)
 
 LONGEST = 32 * 1024 * 1024
 """Characters any text a template makes may have."""
@@ -107,7 +115,7 @@ class _Printf:
         if columns < 0:
             flags, columns = flags + "-", -columns
         if max(columns, digits or 0) > WIDEST:
-            return "%!(BADWIDTH)"
+            return "%!(NOVERB)"
         if index:
             self.reordered, self.used = True, int(index) - 1
         if not 0 <= self.used < len(self.values):
@@ -149,9 +157,7 @@ def _format(value: Any, verb: Verb) -> str:
 def _stringer(value: Any) -> str | None:
     """What the value's `String` method gives, where it has one."""
     match value:
-        case Struct():
-            return value.text
-        case JSONList() | JSONMap():
+        case JSONList() | JSONMap() | JSONStruct():
             return marshal(value)
         case TypeNames() if len(value) == 1:
             return value[0]

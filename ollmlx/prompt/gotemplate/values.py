@@ -15,23 +15,21 @@ from typing import Any
 class Struct:
     """A Go struct: fields by their Go names.
 
-    `wire` is what its JSON holds, in order, when that differs from the fields; `text` is what
-    printing it gives, when it has a `String` method.
+    `wire` is what its JSON holds, in order, when that differs from the fields.
     """
 
-    __slots__ = ("fields", "text", "type_name", "wire")
+    __slots__ = ("fields", "type_name", "wire")
 
     def __init__(
-        self,
-        type_name: str,
-        fields: dict[str, Any],
-        wire: dict[str, Any] | None = None,
-        text: str | None = None,
+        self, type_name: str, fields: dict[str, Any], wire: dict[str, Any] | None = None
     ) -> None:
         self.type_name = type_name
         self.fields = fields
         self.wire = fields if wire is None else wire
-        self.text = text
+
+
+class JSONStruct(Struct):
+    """A struct whose `String` method gives JSON."""
 
 
 class JSONList(list[Any]):
@@ -82,6 +80,8 @@ def _pieces(value: Any) -> Iterator[str]:
             yield from _object(value.wire.items())
         case TypeNames() if len(value) == 1:
             yield _string(value[0])
+        case JSONList() if not value:
+            yield "null"  # A nil slice.
         case dict():
             yield from _object(sorted(value.items(), key=lambda item: item[0].encode()))
         case list():
