@@ -63,7 +63,8 @@ class Embedder:
     def __init__(self, model: Model, options: LoadOptions, num_ctx: int, threads: int) -> None:
         self._whole = not model.causal
         self._pooling = model.pooling or llama.LLAMA_POOLING_TYPE_MEAN
-        size = num_ctx if self._whole else min(num_ctx, max(options.num_batch, 1))
+        # llama.cpp 0.5 aborts where a batch is smaller than the number of sequences.
+        size = max(num_ctx if self._whole else min(num_ctx, options.num_batch), _TEXTS)
 
         def adjust(params: Any) -> None:
             params.embeddings = True

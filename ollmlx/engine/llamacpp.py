@@ -45,6 +45,7 @@ class LlamaCppBackend:
             self.close()
             raise
         self.info = self._describe(can_shift)
+        log().clear()  # what a later failure quotes should be its own
 
     def tokenize(self, text: str, special: bool) -> list[int]:
         return self._model.tokenize(text, special)

@@ -1,0 +1,136 @@
+"""Vectors are compared with the library's own, and with themselves in other batches."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llama_cpp import LLAMA_POOLING_TYPE_MEAN, Llama
+from numpy.typing import NDArray
+
+from ollmlx.engine.jobs import Embed, Generate, LoadOptions
+from ollmlx.engine.llamacpp import LlamaCppBackend
+from tests.engine.answers import GREEDY, answer, drive
+from tests.toy import ToyModels
+
+Open = Callable[..., LlamaCppBackend]
+TEXTS = ["hello", "how are you", "the cat sat on the mat and looked at me", "a"]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    backends = []
+
+    def open_gguf(path: Path, num_ctx: int = 256, num_batch: int = 512) -> LlamaCppBackend:
+        options = LoadOptions(
+            num_ctx=num_ctx, num_batch=num_batch, num_thread=1, kv_cache_type="f32"
+        )
+        backends.append(LlamaCppBackend(str(path), options, lambda fraction: None))
+        return backends[-1]
+
+    yield open_gguf
+    for backend in backends:
+        backend.close()
+
+
+def vectors(backend: LlamaCppBackend, inputs: list[list[int]]) -> NDArray[np.float32]:
+    backend.embed(Embed(1, inputs))
+    embedded = drive(backend)[1].embedded
+    assert embedded is not None
+    rows = np.frombuffer(embedded.vectors, "<f4").reshape(len(inputs), embedded.dimensions)
+    return rows.astype(np.float32)
+
+
+def library_vectors(path: Path, texts: list[str]) -> NDArray[np.float32]:
+    library = Llama(
+        str(path), n_ctx=256, embedding=True, pooling_type=LLAMA_POOLING_TYPE_MEAN, verbose=False
+    )
+    rows = [library.embed(text, normalize=False) for text in texts]
+    library.close()
+    return np.array(rows, np.float32)
+
+
+@pytest.fixture(params=["generative", "bert"])
+def path(request: pytest.FixtureRequest, toy: ToyModels, toy_bert: Path) -> Path:
+    return toy.gguf if request.param == "generative" else toy_bert
+
+
+def test_vectors_are_the_librarys_own(opened: Open, path: Path) -> None:
+    backend = opened(path)
+    inputs = [backend.tokenize(text, True) for text in TEXTS]
+    assert np.allclose(vectors(backend, inputs), library_vectors(path, TEXTS), atol=5e-3)
+
+
+def test_texts_in_one_batch_do_not_see_each_other(opened: Open, path: Path) -> None:
+    backend = opened(path)
+    inputs = [backend.tokenize(text, True) for text in TEXTS]
+    alone = np.concatenate([vectors(backend, [tokens]) for tokens in inputs])
+    assert np.allclose(vectors(backend, inputs), alone, atol=5e-3)
+
+
+def test_more_texts_than_a_batch_holds_come_out_in_order(opened: Open, path: Path) -> None:
+    backend = opened(path, num_ctx=64)
+    inputs = [backend.tokenize(TEXTS[number % 4], True) for number in range(70)]
+    rows = vectors(backend, inputs)
+    assert np.allclose(rows, rows[np.arange(70) % 4], atol=5e-3)
+
+
+def test_a_text_longer_than_a_batch_is_the_same(opened: Open, path: Path) -> None:
+    long, short = opened(path), opened(path, num_batch=1)
+    inputs = [long.tokenize(" ".join(TEXTS * 4), True), long.tokenize("a", True)]
+    assert len(inputs[0]) > 2 * 32  # the least a batch may hold
+    assert np.allclose(vectors(short, inputs), vectors(long, inputs), atol=5e-3)
+
+
+def test_a_text_as_long_as_the_window_fits_and_a_longer_one_is_refused(
+    opened: Open, path: Path
+) -> None:
+    backend = opened(path)
+    assert vectors(backend, [[5] * 256]).any()
+    backend.embed(Embed(2, [[5] * 257]))
+    failed = drive(backend)[2].failed
+    assert failed is not None
+    assert (failed.status, failed.reason) == (400, "the input length exceeds the context length")
+
+
+def test_a_text_without_tokens_is_zeros(opened: Open, path: Path) -> None:
+    rows = vectors(opened(path), [[], [5, 6]])
+    assert not rows[0].any()
+    assert rows[1].any()
+
+
+def test_ids_that_are_no_tokens_are_refused(opened: Open, path: Path) -> None:
+    backend = opened(path)
+    backend.embed(Embed(1, [[10_000]]))
+    failed = drive(backend)[1].failed
+    assert failed is not None
+    assert failed.status == 400
+
+
+def test_a_cancelled_job_is_forgotten_between_its_batches(opened: Open, toy: ToyModels) -> None:
+    backend = opened(toy.gguf, num_batch=1)
+    backend.embed(Embed(1, [[5] * 100]))
+    backend.step()
+    backend.cancel(1)
+    assert not backend.busy
+    fresh = opened(toy.gguf)
+    assert np.allclose(vectors(backend, [[7] * 50]), vectors(fresh, [[7] * 50]), atol=5e-3)
+
+
+def test_an_embedding_model_refuses_to_generate(opened: Open, toy_bert: Path) -> None:
+    backend = opened(toy_bert)
+    assert not backend.info.can_generate
+    failed = answer(backend, Generate(1, [5, 6], 5, GREEDY)).failed
+    assert failed is not None
+    assert failed.status == 400
+
+
+def test_answers_go_on_while_texts_are_embedded(opened: Open, toy: ToyModels) -> None:
+    backend = opened(toy.gguf, num_batch=1)
+    job = Generate(1, [5, 6, 7], 30, GREEDY)
+    alone = answer(backend, job)
+    backend.submit(job)
+    backend.embed(Embed(2, [[5] * 200]))
+    together = drive(backend)
+    assert together[1].tokens == alone.tokens
+    assert together[2].embedded is not None
