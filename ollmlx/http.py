@@ -17,7 +17,8 @@ from tornado.iostream import StreamClosedError
 from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Stream, Whole
 from ollmlx.api.engine import Engine
 from ollmlx.api.openai import error_envelope
-from ollmlx.api.routes import Route, find
+from ollmlx.api.routes import Route, Upload, find
+from ollmlx.body import Body
 from ollmlx.errors import Malformed, OllmlxError
 from ollmlx.origins import allowed_host, cors_headers, host_is_address, preflight_headers
 from ollmlx.wire.decode import decode
@@ -33,11 +34,14 @@ __all__ = [
     "exchange",
     "make_door",
     "preflight_headers",
+    "streams_body",
 ]
 
 TEXT = "text/plain"
 MAX_BODY = 1 << 30
 """Bytes of a request: a long conversation with its pictures."""
+MAX_UPLOAD = 1 << 42
+"""Bytes of a file that a client uploads: any model."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Request:
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes = b""
+    upload: Body | None = None
+    """The body of a route that reads it itself."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,16 @@ Frame = Head | bytes
 
 async def exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, None]:
     """Answer a request: a `Head`, then the body as it comes.  Closing it cancels the request."""
+    try:
+        async with aclosing(_exchange(engine, request)) as frames:
+            async for frame in frames:
+                yield frame
+    finally:
+        if request.upload:
+            request.upload.close()
+
+
+async def _exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, None]:
     route, parameter, methods = find(request.method, request.path)
     if not route:
         for frame in _unrouted(request.path, methods):
@@ -81,7 +97,16 @@ async def exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, No
                 yield chunk
 
 
+def streams_body(method: str, path: str) -> bool:
+    """Whether a request's body is to be handed over as `Request.upload`."""
+    route, _, _ = find(method, path)
+    return route is not None and route.streams_body
+
+
 def _argument(route: Route, parameter: str, request: Request) -> Any:
+    if route.streams_body:
+        assert request.upload
+        return Upload(parameter, request.upload.chunks())
     if not route.request:
         return parameter
     value = decode(request.body, route.request, route.when_empty)
@@ -157,6 +182,7 @@ def _unrouted(path: str, methods: list[str]) -> list[Frame]:
 # -- the open door ---------------------------------------------------------------------------------
 
 
+@web.stream_request_body
 class Door(web.RequestHandler):
     """Ollama's own port.  Loopback callers need no token, so Host and Origin are checked as Ollama
     does.
@@ -169,6 +195,8 @@ class Door(web.RequestHandler):
     def initialize(self, engine: Engine, loopback: bool, secret: str) -> None:
         self._engine, self._loopback, self._secret = engine, loopback, secret
         self._answering: asyncio.Task[None] | None = None
+        self._received: list[bytes] = []
+        self._upload: Body | None = None
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -192,9 +220,22 @@ class Door(web.RequestHandler):
         if preflight and (origin or not host_is_address(host)):
             self.set_status(204)
             self.finish()
+        elif streams_body(self.request.method or "", self._path()):
+            connection: Any = self.request.connection
+            connection.set_max_body_size(MAX_UPLOAD)
+            self._upload = Body(asyncio.get_running_loop())
+            self._answering = asyncio.ensure_future(self._answer())
+
+    async def data_received(self, chunk: bytes) -> None:
+        if self._upload:
+            await self._upload.put(chunk)
+        else:
+            self._received.append(chunk)
 
     async def _serve(self, *_: str) -> None:
-        self._answering = asyncio.ensure_future(self._answer())
+        if self._upload:
+            await self._upload.put(None)
+        self._answering = self._answering or asyncio.ensure_future(self._answer())
         with suppress(asyncio.CancelledError):  # only `on_connection_close` cancels it
             await self._answering
 
@@ -207,7 +248,8 @@ class Door(web.RequestHandler):
     async def _answer(self) -> None:
         path = self._path()
         headers = {name.lower(): value for name, value in self.request.headers.get_all()}
-        request = Request(self.request.method or "", path, headers, self.request.body)
+        method, body = self.request.method or "", b"".join(self._received)
+        request = Request(method, path, headers, body, self._upload)
         with suppress(StreamClosedError):  # the client is gone; closing the exchange cancels it
             async with aclosing(exchange(self._engine, request)) as frames:
                 async for frame in frames:

@@ -19,6 +19,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from ollmlx.api.engine import Engine, Models
+from ollmlx.body import Body
 from ollmlx.engine.pool import Pool
 from ollmlx.http import MAX_BODY, Frame, Request, exchange, make_door
 from ollmlx.settings import Settings
@@ -76,6 +77,10 @@ class Room:
                 yield frame
         finally:
             pump.cancel()
+
+    def body(self) -> Body:
+        """For a request whose route `http.streams_body`: put the chunks in from any loop."""
+        return Body(self._loop)
 
     def busy(self) -> bool:
         """Whether a request or a load is under way."""

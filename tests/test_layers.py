@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors"},
-    {"settings", "names", "origins"},
+    {"settings", "names", "origins", "body"},
     {"wire"},
     {"store", "prompt", "engine", "client"},
     {"convert", "notebook", "bench"},

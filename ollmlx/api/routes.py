@@ -1,6 +1,6 @@
 """Every route in one table: method, path, request, operation."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -23,6 +23,8 @@ class Route:
     operation: Operation
     request: type[Struct] | None = None
     """What the body holds; without one the operation gets the path's parameter."""
+    streams_body: bool = False
+    """The operation gets an `Upload` and reads the body itself, however long it is."""
 
     @property
     def openai(self) -> bool:
@@ -54,6 +56,15 @@ ROUTES = (
     Route("POST", "/v1/completions", openai.completions, wire.CompletionRequest),
     Route("POST", "/v1/embeddings", embed.openai_embeddings, wire.EmbeddingsRequest),
 )
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A request with a body too large to hold."""
+
+    parameter: str
+    """The rest of the path."""
+    chunks: AsyncIterator[bytes]
 
 
 def find(method: str, path: str) -> tuple[Route | None, str, list[str]]:
