@@ -3,12 +3,12 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ollmlx.convert import Conversion, tokenizer
+from ollmlx.convert import Conversion, Report, tokenizer
 from ollmlx.convert.architectures import Architecture, architecture
+from ollmlx.convert.blocks import FORMS
 from ollmlx.convert.decoder import Config
 from ollmlx.convert.folder import appearing
 from ollmlx.convert.metadata import Metadata
@@ -30,8 +30,6 @@ SAMPLING = {
     "penalty_repeat": "repetition_penalty",
 }
 """Defaults below `general.sampling.`, with Hugging Face's names."""
-
-Report = Callable[[str, float], None]
 
 
 def convert_gguf(
@@ -75,8 +73,9 @@ def _dtype(gguf: Gguf, kind: Architecture, wanted: str) -> str:
         return wanted
     if wanted != "auto":
         raise NotConvertible(f"dtype {wanted!r} is none of auto, {', '.join(DTYPES)}")
-    brain = any(tensor.type == "BF16" for tensor in gguf.tensors.values())
-    return "bfloat16" if brain else kind.dtype
+    types = {tensor.type for tensor in gguf.tensors.values()}
+    # The scales of packed blocks are float16 and would be rounded.
+    return "bfloat16" if "BF16" in types and types.isdisjoint(FORMS) else kind.dtype
 
 
 def _check_space(gguf: Gguf, folder: Path, dtype: str) -> None:
