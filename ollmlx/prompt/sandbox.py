@@ -84,7 +84,8 @@ class Bounded(ImmutableSandboxedEnvironment):
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         self._charge(1)
-        owner = getattr(obj, "__self__", None)
+        # The sandbox wraps `str.format`.
+        owner = getattr(getattr(obj, "__wrapped__", obj), "__self__", None)
         if isinstance(owner, str):
             _check_shaping(obj.__name__, owner, [*args, *kwargs.values()])
         return super().call(context, obj, *args, **kwargs)
