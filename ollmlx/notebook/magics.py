@@ -196,8 +196,9 @@ class OllmlxMagics(Magics):
                 ]
                 for model in client.list().models
             ]
+        title = f"{len(rows)} model{'' if len(rows) == 1 else 's'}"
         columns = ["Model", "Format", "Parameters", "Quantisation", "Size"]
-        display(table(f"{len(rows)} models" if rows else "no models", columns, rows), raw=True)
+        display(table(title, columns, rows), raw=True)
 
     def _status(self) -> None:
         with Client() as client:
