@@ -258,6 +258,8 @@ def _template(engine: Engine, model: Model, process: ModelProcess, own: str = ""
     if own:
         return GoTemplate(own)
     info, forced = process.info, engine.settings.go_template
+    if model.renderer or model.parser:
+        forced = False  # Ollama renders these in code; the weights' own template says the same
     return choose(model.template, model.chat_template, info.bos, info.eos, forced)
 
 
