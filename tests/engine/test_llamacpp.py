@@ -159,6 +159,19 @@ def test_text_survives_tokens_and_back(backend: LlamaCppBackend) -> None:
     assert backend.detokenize(backend.tokenize(text, False)) == text
 
 
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(temperature=1e30, top_k=10**6, top_p=-1),
+        Sampling(temperature=1e-30, top_k=-5, top_p=5, min_p=7, typical_p=-3),
+        Sampling(temperature=-1, repeat_penalty=0, presence_penalty=1e30),
+        Sampling(repeat_penalty=-2, frequency_penalty=-1e30, repeat_last_n=-7),
+    ],
+)
+def test_senseless_sampling_is_survived(backend: LlamaCppBackend, sampling: Sampling) -> None:
+    assert answer(backend, Generate(1, [5, 6, 7], 5, sampling)).finish
+
+
 # -- loading ---------------------------------------------------------------------------------------
 
 
