@@ -1,6 +1,6 @@
 """Models in Ollama's own store, read in place: manifests by name, blobs by digest.
 
-Writing (pull, create, delete) is not here.
+Writing is in `shelf`.
 """
 
 import hashlib
@@ -17,14 +17,15 @@ from ollmlx.errors import LoadFailed
 from ollmlx.names import Name
 from ollmlx.store import capabilities, folders
 from ollmlx.store.documents import BadDocument, decode, read_bytes
+from ollmlx.store.layers import Layer, Manifest
 from ollmlx.store.model import Model
 from ollmlx.store.weights import GgufSummary, Weights, with_projectors
 from ollmlx.wire.native import Message, ModelDetails
 
 T = TypeVar("T")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
-_LAYER = "application/vnd.ollama.image."
-_MOST_MANIFEST_BYTES = 4 << 20
+MOST_MANIFEST_BYTES = 4 << 20
+"""Far above any real one: a model of single tensors has some thousand layers."""
 
 
 class BadManifest(LoadFailed):
@@ -33,24 +34,6 @@ class BadManifest(LoadFailed):
 
 class NotHere(LoadFailed):
     """An entry of Ollama's store whose weights ollmlx cannot run."""
-
-
-class Layer(msgspec.Struct, rename={"media_type": "mediaType", "source": "from"}):
-    media_type: str
-    digest: str
-    size: int
-    source: str = ""
-    """What the layer was made from; the base model's name on a model layer."""
-
-    @property
-    def kind(self) -> str:
-        """`model`, `template`, `params` …; empty for other software's layers."""
-        return self.media_type[len(_LAYER) :] if self.media_type.startswith(_LAYER) else ""
-
-
-class Manifest(msgspec.Struct):
-    config: Layer
-    layers: list[Layer] | None = None
 
 
 class Config(msgspec.Struct):
@@ -117,7 +100,7 @@ class OllamaStore:
 
     def read(self, name: Name, path: Path) -> Model:
         """Raises `BadManifest`, `BadGguf`, `NotHere` or `OSError`."""
-        data = read_bytes(path, _MOST_MANIFEST_BYTES)
+        data = read_bytes(path, MOST_MANIFEST_BYTES)
         try:
             return self._model(name, path, data)
         except BadDocument as error:
