@@ -14,6 +14,7 @@ import msgspec
 from ollmlx.store import details, gguf, golang
 from ollmlx.store.documents import read_object, text
 from ollmlx.store.model import Model
+from ollmlx.store.modelfile import Command
 from ollmlx.store.safetensors import Shard, read_shard
 from ollmlx.store.weights import shard_files
 from ollmlx.wire.encode import timestamp
@@ -56,33 +57,26 @@ def modelfile(model: Model, system: str, parameters: Mapping[str, Any]) -> str:
         lines += [f"# FROM {model.name}", "", f"FROM {model.path}"]
     else:
         lines.append(f"FROM {model.name}")
-    lines += _commands(model, system, parameters)
+    lines += map(str, _commands(model, system, parameters))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _commands(model: Model, system: str, parameters: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"ADAPTER {_quoted(path)}" for path in model.adapters)
-    yield from (f"FROM {path}" for path in model.projectors)
+def _commands(model: Model, system: str, parameters: Mapping[str, Any]) -> Iterator[Command]:
+    yield from (Command("adapter", path) for path in model.adapters)
+    yield from (Command("from", path) for path in model.projectors)
     template = model.template or ("" if model.chat_template else _DEFAULT_TEMPLATE)
-    for command, value in (
-        ("TEMPLATE", template),
-        ("SYSTEM", system),
-        ("RENDERER", model.renderer),
-        ("PARSER", model.parser),
+    for name, value in (
+        ("template", template),
+        ("system", system),
+        ("renderer", model.renderer),
+        ("parser", model.parser),
     ):
         if value:
-            yield f"{command} {_quoted(value)}"
+            yield Command(name, value)
     for name, value in _each(parameters):
-        yield f"PARAMETER {name} {_quoted(golang.plain(value))}"
-    yield from (f"LICENSE {_quoted(license)}" for license in model.licenses)
-    yield from (f"MESSAGE {m.role} {_quoted(m.content)}" for m in model.messages)
-
-
-def _quoted(value: str) -> str:
-    """Quoted where a Modelfile needs it: lines, and blanks at an end."""
-    if "\n" not in value and not value.startswith(" ") and not value.endswith(" "):
-        return value
-    return f'"""{value}"""' if '"' in value else f'"{value}"'
+        yield Command("parameter", golang.plain(value), name)
+    yield from (Command("license", license) for license in model.licenses)
+    yield from (Command("message", m.content, m.role) for m in model.messages)
 
 
 def _parameters(parameters: Mapping[str, Any]) -> str:
