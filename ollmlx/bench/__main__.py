@@ -1,6 +1,7 @@
 """`python -m ollmlx.bench`: measure, print a table, write a document."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from ollmlx.errors import OllmlxError
 
 
 def main() -> NoReturn:
+    # Servers that were started here end with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         sys.exit(run(sys.argv[1:]))
     except OllmlxError as error:

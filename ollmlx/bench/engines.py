@@ -101,10 +101,13 @@ class BareMlx:
     """mlx-lm's `BatchGenerator` with its own defaults, in batches of `slots`."""
 
     def __init__(self, path: str, slots: int) -> None:
+        import mlx.core as mx
         from mlx_lm import load
 
         self.name = "bare mlx-lm"
         self._model, self._tokenizer = load(path)[:2]
+        if mx.default_device() == mx.cpu:
+            self._model.set_dtype(mx.float32)  # as our backend: half precision is emulated there
         self._slots = slots
 
     def cpu_seconds(self) -> float:
