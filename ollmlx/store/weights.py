@@ -13,11 +13,11 @@ import msgspec
 from ollmlx.errors import BadRequest
 from ollmlx.store import capabilities, details, gguf
 from ollmlx.store.documents import BadDocument, read_bytes, read_object, text
+from ollmlx.store.families import stop_texts
 from ollmlx.store.gguf import BadGguf
 from ollmlx.store.model import Model
 from ollmlx.store.perfile import PerFile
 from ollmlx.store.safetensors import Shard, read_shard
-from ollmlx.store.stops import stop_texts
 from ollmlx.wire.native import ModelDetails
 
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
