@@ -119,7 +119,7 @@ async def _begin(answer: Answer, route: Route) -> tuple[Head, AsyncGenerator[byt
     """The head and the rest; what fails before the first frame still has a status of its own."""
     if isinstance(answer, Whole):
         headers = [("Content-Type", answer.content_type)] if answer.body is not None else []
-        return Head(200, headers), _document(answer)
+        return Head(answer.status, headers), _document(answer)
     sse = answer.framing == "sse"
     head = Head(
         200,

@@ -19,6 +19,7 @@ class Whole:
     content_type: str = JSON
     ending: str = ""
     """OpenAI-shaped answers end with a newline, Ollama's own do not."""
+    status: int = 200
 
 
 @dataclass(frozen=True)
