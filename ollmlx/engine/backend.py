@@ -1,5 +1,6 @@
 """The one thing a model runtime must be."""
 
+import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -61,6 +62,10 @@ def load(kind: str, path: str, options: LoadOptions, report: Report) -> Backend:
 
                 return EchoBackend(path, options, report)
             case "gguf":
+                # GNU's OpenMP spins at a barrier for as long as it takes, and a step beside busy
+                # neighbours takes seconds.  Half a millisecond is enough on a quiet machine.  It
+                # is read when the library loads, so it is set before.
+                os.environ.setdefault("GOMP_SPINCOUNT", "10000")
                 from ollmlx.engine.llamacpp import LlamaCppBackend
 
                 return LlamaCppBackend(path, options, report)

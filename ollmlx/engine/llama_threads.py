@@ -2,20 +2,25 @@
 
 All cores are 1.8 times as fast as one on a quiet two-core machine and 2 to 20 times slower beside
 a busy neighbour, because llama.cpp's threads spin while they wait for the one that was pushed out.
-No number is right, so the number follows the time that steps take.
+No number is right, so the number follows the time that steps take; and since one step with too
+many threads can take seconds, more are not even tried while no core is idle.
 """
 
 import os
 import statistics
 from collections import defaultdict, deque
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
 _SOONEST, _LATEST = 0.25, 8.0
-"""Seconds of work between two tries of another number, doubled with each try that was in vain."""
-_SAMPLES = 3
-_BETTER, _WORSE = 0.93, 1.4
+"""Seconds of work between two trials of another number, doubled with each that was in vain."""
+_SHARE = 32
+"""A trial in vain is followed by at least so many times its own length without one."""
+_SAMPLES, _LONG = 3, 1.0
+"""Steps that a comparison needs, unless they take so many seconds that one must do."""
+_FAR_BETTER, _BETTER, _WORSE = 0.6, 0.93, 1.4
 _DEFAULT_CHUNK = 128
 
 
@@ -31,17 +36,34 @@ def available_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return cores
 
 
+class IdleCores:
+    """How many cores of the machine did nothing, on average, since the last call."""
+
+    def __init__(self) -> None:
+        self._before = psutil.cpu_times()
+
+    def __call__(self) -> float:
+        now = psutil.cpu_times()
+        idle = now.idle - self._before.idle
+        spent = sum(now) - sum(self._before)
+        self._before = now
+        return idle / spent * (psutil.cpu_count() or 1) if spent > 0 else 0.0
+
+
 class Threads:
     """Climbs along a few numbers of threads towards the one whose steps are shortest.
 
     Only steps of about the same number of tokens are compared.  Time is what the steps took.
     """
 
-    def __init__(self, cores: int, fixed: int = 0) -> None:
-        """`fixed` above 0 is the user's own number, never changed."""
+    def __init__(self, cores: int, fixed: int = 0, idle: Callable[[], float] = lambda: 1e9) -> None:
+        """`fixed` above 0 is the user's own number, never changed; `idle` is how many cores did
+        nothing since it was last asked, while this process kept `settled` of them busy."""
         ladder = {1, cores // 4, cores // 2, cores * 3 // 4, cores - 1, cores}
         self._ladder = [fixed] if fixed > 0 else sorted(n for n in ladder if n > 0)
-        self._rung = len(self._ladder) - 1
+        self._idle = idle
+        within = [rung for rung, n in enumerate(self._ladder) if n <= 1.5 + idle()]
+        self._rung = within[-1] if within else len(self._ladder) - 1
         self._slow = 0
         self._forget()
         self._trial: _Trial | None = None
@@ -67,6 +89,7 @@ class Threads:
         trial = self._trial
         if trial and trial.fits(tokens):
             trial.times.append(seconds / tokens)
+            trial.seconds += seconds
             self._judge(trial)
             return
         recent = self._recent[tokens.bit_length()]
@@ -78,8 +101,11 @@ class Threads:
         self._slow = 0
 
     def _due(self, tokens: int) -> bool:
-        if len(self._ladder) == 1 or len(self._recent[tokens.bit_length()]) < _SAMPLES:
+        known = len(self._recent[tokens.bit_length()])
+        if len(self._ladder) == 1 or not known:
             return False
+        if known < _SAMPLES:
+            return self._wait == _SOONEST and self._worked >= _LONG
         return self._slow >= 2 or self._worked >= self._wait
 
     def _begin(self, tokens: int) -> None:
@@ -88,6 +114,10 @@ class Threads:
         rung = self._rung + (1 if self._up else -1)
         if not 0 <= rung < len(self._ladder):
             rung = self._rung + (-1 if self._up else 1)
+        more = self._ladder[rung] - self.settled
+        if more > 0.5 + self._idle():
+            self._worked, self._slow = 0.0, 0
+            return
         recent = list(self._recent[tokens.bit_length()])[-_SAMPLES:]
         self._trial = _Trial(rung, tokens.bit_length(), statistics.median(recent))
 
@@ -100,7 +130,7 @@ class Threads:
             self._rung, self._wait = trial.rung, _SOONEST
             self._forget()
         else:
-            self._wait = min(2 * self._wait, _LATEST)
+            self._wait = max(min(2 * self._wait, _LATEST), _SHARE * trial.seconds)
 
 
 class _Trial:
@@ -109,14 +139,17 @@ class _Trial:
     def __init__(self, rung: int, size: int, before: float) -> None:
         self.rung, self._size, self._before = rung, size, before
         self.times: list[float] = []
+        self.seconds = 0.0
 
     def fits(self, tokens: int) -> bool:
         return tokens.bit_length() == self._size
 
     def verdict(self) -> bool | None:
-        """Whether it is better; None while that is open.  One very slow step is enough."""
+        """Whether it is better; None while that is open.  One telling step is enough."""
         if self.times[-1] > _WORSE * self._before:
             return False
+        if self.times[-1] < _FAR_BETTER * self._before:
+            return True
         if len(self.times) < _SAMPLES:
             return None
         return statistics.median(self.times) < _BETTER * self._before

@@ -16,7 +16,7 @@ from ollmlx.engine.llama_embedder import Embedder
 from ollmlx.engine.llama_log import log
 from ollmlx.engine.llama_model import Model
 from ollmlx.engine.llama_scheduler import Scheduler
-from ollmlx.engine.llama_threads import Threads, available_cores
+from ollmlx.engine.llama_threads import IdleCores, Threads, available_cores
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 
 _SPARE_SEQUENCES = 8
@@ -26,9 +26,10 @@ _MOST_SEQUENCES = 256
 
 class LlamaCppBackend:
     def __init__(self, path: str, options: LoadOptions, report: Report) -> None:
+        idle = IdleCores()  # over the time of the load, which keeps one core busy
         self._model = Model(path, options, report)
         self._options = options
-        self._threads = Threads(available_cores(), options.num_thread)
+        self._threads = Threads(available_cores(), options.num_thread, idle)
         trained: int = llama.llama_model_n_ctx_train(self._model.handle)
         self._num_ctx = min(options.num_ctx, trained) if trained > 0 else options.num_ctx
         self._context: Context | None = None

@@ -1,11 +1,12 @@
 """The policies see only what steps took, so a fake machine is a function from threads to time."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ollmlx.engine.llama_threads import Pace, Threads, available_cores
+from ollmlx.engine.llama_threads import IdleCores, Pace, Threads, available_cores
 
 
 def work(
@@ -60,6 +61,15 @@ def test_all_cores_are_taken_again_when_the_neighbour_has_gone() -> None:
     assert threads.settled == 2
 
 
+def test_a_crowded_machine_is_noticed_within_a_few_steps() -> None:
+    threads = Threads(2)
+    steps = 0
+    while threads.settled == 2:
+        threads.note(1, 0.7 if threads.choose(1) == 2 else 0.04)
+        steps += 1
+    assert steps <= 4
+
+
 def test_trying_more_threads_beside_a_neighbour_costs_little() -> None:
     threads = Threads(2)
     cost = beside_one_busy_neighbour(2)
@@ -75,6 +85,32 @@ def test_steps_of_different_sizes_are_not_compared() -> None:
             # A prompt's token is 20 times as cheap as one that is decoded alone.
             threads.note(tokens, quiet(threads.choose(tokens)) * (1 if tokens == 1 else 15))
     assert threads.settled == 2
+
+
+def test_more_threads_are_not_tried_while_no_core_is_idle() -> None:
+    idle = [1.0]
+    threads = Threads(2, idle=lambda: idle[0])
+    idle[0] = 0.1
+    work(threads, beside_one_busy_neighbour(2), 5)
+    counts = set()
+    for _ in range(2000):
+        counts.add(threads.choose(1))
+        threads.note(1, quiet(1))
+    assert counts == {1}
+    idle[0] = 1.0
+    work(threads, quiet, 10)
+    assert threads.settled == 2
+
+
+def test_a_machine_that_is_busy_from_the_start_is_joined_with_one_thread() -> None:
+    assert Threads(8, idle=lambda: 0.2).choose(1) == 1
+    assert Threads(8, idle=lambda: 7.0).choose(1) == 8
+    assert Threads(8, fixed=6, idle=lambda: 0.2).choose(1) == 6
+
+
+def test_idle_cores_are_between_none_and_all() -> None:
+    idle = IdleCores()
+    assert 0 <= idle() <= (os.cpu_count() or 1)
 
 
 def test_the_users_number_is_never_changed() -> None:
