@@ -241,6 +241,11 @@ class Door(web.RequestHandler):
 
     get = head = post = delete = patch = put = options = _serve
 
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """What nobody foresaw; the log has its traceback."""
+        self.set_header("Content-Type", JSON)
+        self.finish(encode(ErrorResponse("internal server error")))
+
     def on_connection_close(self) -> None:
         if self._answering:
             self._answering.cancel()

@@ -300,6 +300,16 @@ async def test_vectors_have_length_one_and_may_be_cut(client):
     assert old.json() == {"embedding": [2, 3, 4]}
 
 
+async def test_an_error_nobody_foresaw_is_answered_too(client, monkeypatch, caplog):
+    def find(name: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(MODELS, "find", find)  # a bug cannot be ordered any other way
+    response = await chat(client, "hey")
+    assert (response.status_code, response.json()) == (500, {"error": "internal server error"})
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_methods_paths_and_slashes(client):
     assert (await client.get("/")).text == "Ollama is running"
     for path in ("/", "/api/version", "/api/tags"):
