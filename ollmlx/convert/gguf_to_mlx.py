@@ -10,7 +10,6 @@ from ollmlx.convert import Conversion, Report, tokenizer
 from ollmlx.convert.architectures import Architecture, architecture
 from ollmlx.convert.blocks import FORMS
 from ollmlx.convert.decoder import Config
-from ollmlx.convert.folder import appearing
 from ollmlx.convert.metadata import Metadata
 from ollmlx.convert.parameters import class_parameters, match
 from ollmlx.convert.refusals import DiskFull, NotConvertible
@@ -18,6 +17,7 @@ from ollmlx.convert.shards import Shards
 from ollmlx.convert.stops import stop_ids
 from ollmlx.convert.vocabulary import Vocabulary
 from ollmlx.convert.weights import Weights, quantisation, stored_bytes
+from ollmlx.store.appearing import appearing
 from ollmlx.store.gguf import Gguf
 
 DTYPES = ("float16", "bfloat16", "float32")

@@ -1,6 +1,17 @@
 """Why a model is not converted, told in one sentence; all but `NotWritten` are `BadRequest`s."""
 
 from ollmlx.errors import BadRequest, OllmlxError
+from ollmlx.store.appearing import BeingConverted, NotReplaced, TargetInTheWay
+
+__all__ = [
+    "BeingConverted",
+    "DiskFull",
+    "NotConvertible",
+    "NotReplaced",
+    "NotWritten",
+    "TargetInTheWay",
+    "UnsupportedArchitecture",
+]
 
 
 class NotConvertible(BadRequest):
@@ -13,18 +24,6 @@ class UnsupportedArchitecture(NotConvertible):
             f"architecture {architecture!r} cannot be converted to MLX; "
             f"supported are {', '.join(supported)}"
         )
-
-
-class TargetInTheWay(BadRequest):
-    """A model is where the new one is to be."""
-
-
-class NotReplaced(BadRequest):
-    """What is where the model is to be is no model, and so not ours to remove."""
-
-
-class BeingConverted(BadRequest):
-    """Another process is writing the same model."""
 
 
 class DiskFull(BadRequest):

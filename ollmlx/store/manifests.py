@@ -11,11 +11,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from ollmlx.errors import LoadFailed
 from ollmlx.names import Name
 from ollmlx.store import capabilities, folders
+from ollmlx.store.config import Config
 from ollmlx.store.documents import BadDocument, decode, read_bytes
 from ollmlx.store.layers import Layer, Manifest
 from ollmlx.store.model import Model
@@ -34,24 +33,6 @@ class BadManifest(LoadFailed):
 
 class NotHere(LoadFailed):
     """An entry of Ollama's store whose weights ollmlx cannot run."""
-
-
-class Config(msgspec.Struct):
-    """The config blob; keys not named here are ignored."""
-
-    model_format: str = ""
-    model_family: str = ""
-    model_families: list[str] | None = None
-    model_type: str = ""
-    """Parameter size as text."""
-    file_type: str = ""
-    renderer: str = ""
-    parser: str = ""
-    requires: str = ""
-    remote_host: str = ""
-    capabilities: list[str] | None = None
-    context_length: int = 0
-    embedding_length: int = 0
 
 
 @dataclass(frozen=True)

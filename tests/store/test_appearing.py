@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ollmlx.convert.folder import appearing
-from ollmlx.convert.refusals import BeingConverted, NotReplaced, TargetInTheWay
+from ollmlx.store.appearing import (
+    BeingConverted,
+    NotReplaced,
+    TargetInTheWay,
+    appearing,
+)
 
 
 def fill(folder: Path, text: str = "{}") -> None:
@@ -24,7 +28,7 @@ def killed_while_filling(target: Path) -> int:
     program = (
         "import os, signal\n"
         "from pathlib import Path\n"
-        "from ollmlx.convert.folder import appearing\n"
+        "from ollmlx.store.appearing import appearing\n"
         f"with appearing(Path({str(target)!r})) as folder:\n"
         "    (folder / 'part-00001.safetensors').write_text('half of it')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

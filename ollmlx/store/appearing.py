@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ollmlx.convert.refusals import BeingConverted, NotReplaced, TargetInTheWay
+from ollmlx.errors import BadRequest
+
+
+class TargetInTheWay(BadRequest):
+    """A model is where the new one is to be."""
+
+
+class NotReplaced(BadRequest):
+    """What is where the model is to be is no model, and so not ours to remove."""
+
+
+class BeingConverted(BadRequest):
+    """Another process is writing the same model."""
 
 
 @contextmanager
@@ -113,7 +125,7 @@ def _swap(filling: Path, target: Path) -> None:
 
 
 def _write_through(folder: Path) -> None:
-    for path in folder.iterdir():
+    for path in folder.rglob("*"):
         _sync(path)
     _sync(folder)
 
