@@ -21,7 +21,7 @@ _SHARE = 32
 _SAMPLES, _LONG = 3, 1.0
 """Steps that a comparison needs, unless they take so many seconds that one must do."""
 _FAR_BETTER, _BETTER, _WORSE = 0.6, 0.93, 1.4
-_DEFAULT_CHUNK = 128
+_DEFAULT_CHUNK = 64
 
 
 def available_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
