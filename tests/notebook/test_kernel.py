@@ -64,7 +64,7 @@ def test_interrupting_the_kernel_ends_the_request_and_keeps_the_text(
     reply = client.execute_interactive("%%ollmlx m\nHello", timeout=60, output_hook=watch)
     assert reply["content"]["ename"] == "Interrupted"
     assert server.left.wait(10)
-    _, printed = run(client, "print(_ollmlx.done_reason, _ollmlx.text[:9])")
+    _, printed = run(client, "print(_ollmlx.done_reason, _ollmlx.text[:4])")
     streamed = [m["content"]["text"] for m in printed if m["msg_type"] == "stream"]
-    assert streamed == ["interrupted Good day!\n"]
+    assert streamed == ["interrupted Good\n"]
     assert [m for m in shown if "data" in m["content"]][-1]["content"]["data"]["text/plain"]
