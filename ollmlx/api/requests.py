@@ -1,6 +1,4 @@
-"""What every request for an answer goes through first: its model found, its capabilities checked,
-its process lent.
-"""
+"""What every request goes through first: its model found and checked, a process of it lent."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,7 +12,7 @@ from ollmlx.engine.jobs import Load
 from ollmlx.engine.pool import Wanted
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest, NotFound
-from ollmlx.store.memory import cache_per_token
+from ollmlx.store.memory import needs
 from ollmlx.store.model import Model
 
 MOST_LOGPROBS = 20
@@ -22,9 +20,7 @@ Think = bool | str | None
 
 
 async def find(engine: Engine, name: str, when_missing: str = "model '{}' not found") -> Model:
-    """The installed model of that name.  `when_missing` is the text of the 404, `{}` the name as
-    sent.
-    """
+    """The installed model of that name; `{}` in the text of the 404 is the name as sent."""
     try:
         return await asyncio.to_thread(engine.library.find, names.installed(name))
     except NotFound as error:
@@ -60,9 +56,10 @@ async def lend(
 ) -> AsyncGenerator[ModelProcess, None]:
     """A process that has the model loaded the way the merged options want it."""
     how, automatic = options.load_options(merged, model, engine.settings)
-    cache = await asyncio.to_thread(cache_per_token, model, how.kv_cache_type)
     load = Load(model.format, model.path, how)
-    async with engine.pool.lend(
-        Wanted(load, model.size, cache, automatic, subject=model), keep_alive
-    ) as process:
+    beside = await asyncio.to_thread(needs, model, how.kv_cache_type)
+    wanted = Wanted(
+        load, model.size, beside.cache_per_token, beside.layers, automatic, subject=model
+    )
+    async with engine.pool.lend(wanted, keep_alive) as process:
         yield process

@@ -21,19 +21,31 @@ def free_memory() -> int:
 
 @functools.cache
 def graphics_memory() -> int:
-    """Bytes of memory that GPUs can use, 0 without one.  On Apple silicon, what Metal may wire of
-    the RAM.
-    """
+    """Bytes of memory that GPUs can use, 0 without one; on Apple silicon Metal's part of the RAM."""
     if sys.platform == "darwin":
         return int(psutil.virtual_memory().total * 0.75)
+    return _nvidia("memory.total")
+
+
+def free_graphics_memory() -> int:
+    """Bytes free on NVIDIA GPUs, 0 without one.  Apple's share the RAM, and so `free_memory`."""
+    return _nvidia("memory.free")
+
+
+def _nvidia(field: str) -> int:
     if not (tool := shutil.which("nvidia-smi")):
         return 0
-    query = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    query = [tool, f"--query-gpu={field}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return 0
     return sum(int(line) << 20 for line in done.stdout.split() if line.isdecimal())
+
+
+def layers(total: int, needed: int, free: int) -> int:
+    """Layers to put on a GPU where the whole model does not fit; -1 is all of them."""
+    return -1 if needed <= free else max(0, total * (free - OVERHEAD) // needed)
 
 
 def default_context() -> int:
@@ -43,9 +55,7 @@ def default_context() -> int:
 
 
 def parallel(cache_bytes: int, free: int) -> int:
-    """Sequences to run at once when the user names no number: the most of 8 whose caches are a
-    modest part of memory.
-    """
+    """Sequences to run at once where nobody says: as many of 8 as take a modest part of memory."""
     return next((n for n in (8, 4, 2) if n * cache_bytes <= free * CACHE_SHARE), 1)
 
 

@@ -34,6 +34,8 @@ class Wanted:
     """Bytes on disk."""
     cache_per_token: int
     """Bytes of KV cache for one token of one sequence."""
+    layers: int = 0
+    """Of a model that can be split between GPU and processor; 0 for one that cannot."""
     automatic: frozenset[str] = frozenset()
     """Names of load options that nobody asked for: a difference in these reloads nothing."""
     subject: Any = None
@@ -49,6 +51,11 @@ class Wanted:
             for name, value in mine.items()
             if name != "num_parallel" and (name, value) not in (("num_gpu", -1), ("use_mmap", None))
         )
+
+
+def _free_memory() -> tuple[int, int]:
+    """Bytes free in the machine and on its GPUs."""
+    return fit.free_memory(), fit.free_graphics_memory()
 
 
 @dataclass(eq=False)
@@ -240,17 +247,24 @@ class Pool:
             await self._evict(self._victim())
         while True:
             await asyncio.gather(*self._closers)  # memory is only free when its process has gone
-            free = fit.free_memory()
-            slots = options.num_parallel or fit.parallel(cache, max(0, free - wanted.weights))
+            free, graphics = await asyncio.to_thread(_free_memory)
+            room = graphics if graphics and options.num_gpu else free
+            slots = options.num_parallel or fit.parallel(cache, max(0, room - wanted.weights))
             needed = wanted.weights + cache * slots + fit.OVERHEAD
-            if needed <= free or fit.graphics_memory():
-                break  # on a GPU the runtime itself decides how many layers fit
-            if not self._residents:
-                raise LoadFailed(
-                    f"model requires {fit.gib(needed)} but only {fit.gib(free)} are available"
-                    f" (after {fit.gib(fit.OVERHEAD)} overhead)"
+            if needed <= room:
+                break
+            if self._residents:
+                await self._evict(self._victim())
+                continue
+            if room is graphics and wanted.layers and options.num_gpu < 0:
+                options = structs.replace(
+                    options, num_gpu=fit.layers(wanted.layers, needed, graphics)
                 )
-            await self._evict(self._victim())
+                break
+            raise LoadFailed(
+                f"model requires {fit.gib(needed)} but only {fit.gib(room)} are available"
+                f" (after {fit.gib(fit.OVERHEAD)} overhead)"
+            )
         return structs.replace(wanted.load, options=structs.replace(options, num_parallel=slots))
 
     def _victim(self) -> Resident:
@@ -258,7 +272,7 @@ class Pool:
         return min(self._residents.values(), key=lambda r: (bool(r.users), r.used_at))
 
     async def _evict(self, resident: Resident) -> None:
-        """Unload a model once its requests have ended; new ones for it wait for their turn to load."""
+        """Unload a model once its requests have ended; new ones for it wait for a load."""
         resident.leaving = True
         while resident.users:
             resident.idle.clear()

@@ -1,7 +1,8 @@
-"""How many bytes of cache a model needs for one token, read from its header."""
+"""What a model needs of memory beside its weights, read from its header."""
 
 import functools
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,33 @@ from ollmlx.store.model import Model
 CACHE_BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 
 
-def cache_per_token(model: Model, cache_type: str) -> int:
+@dataclass(frozen=True)
+class Needs:
+    """What loading a model takes beside its weights."""
+
+    cache_per_token: int
     """Bytes of KV cache for one token of one sequence; 0 for models that keep none."""
+    layers: int
+    """That can be put on a GPU one by one, the output's included; 0 where none can."""
+
+
+def needs(model: Model, cache_type: str) -> Needs:
     if model.format == "echo":
-        return 0
+        return Needs(0, 0)
     path = Path(model.path)
     source = path if model.format == "gguf" else path / "config.json"
-    return int(_elements(source, source.stat().st_mtime_ns) * CACHE_BYTES[cache_type])
+    elements, layers = _shape(source, source.stat().st_mtime_ns)
+    return Needs(int(elements * CACHE_BYTES[cache_type]), layers)
 
 
 @functools.lru_cache(maxsize=256)
-def _elements(path: Path, _changed: int) -> int:
+def _shape(path: Path, _changed: int) -> tuple[int, int]:
+    """Elements of cache for a token, and layers."""
     if path.name == "config.json":
-        return _folder_elements(json.loads(path.read_bytes()))
-    return _gguf_elements(header(path))
+        return _folder_elements(json.loads(path.read_bytes())), 0
+    found = header(path)
+    blocks = found.key("block_count", 0)
+    return _gguf_elements(found), blocks + 1 if isinstance(blocks, int) else 0
 
 
 def _gguf_elements(found: Header) -> int:

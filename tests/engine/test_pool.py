@@ -33,7 +33,7 @@ def wanted(
     path: str = "-", automatic: tuple[str, ...] = (), size: int = 0, **options: object
 ) -> Wanted:
     load = jobs.Load("echo", path, jobs.LoadOptions(num_parallel=2, **options))
-    return Wanted(load, size, 0, frozenset(automatic), subject=path)
+    return Wanted(load, size, 0, 0, frozenset(automatic), subject=path)
 
 
 async def use(pool: Pool, want: Wanted, keep_alive: float | None = None) -> int:
@@ -166,6 +166,18 @@ async def test_a_model_that_cannot_fit_is_refused_with_its_sizes(make_pool, monk
         LoadFailed, match=r"model requires 10\.2 GiB but only 8\.0 GiB are available"
     ):
         await use(make_pool(), wanted(size=10 << 30))
+
+
+async def test_a_model_larger_than_the_gpu_keeps_some_layers_on_the_processor(
+    make_pool, monkeypatch
+):
+    # A GPU of this size is what is under test.
+    monkeypatch.setattr(fit, "free_graphics_memory", lambda: 8 << 30)
+    pool = make_pool()
+    load = jobs.Load("echo", "-", jobs.LoadOptions(num_parallel=1))
+    small = await pool._make_room(Wanted(load, 4 << 30, 0, 32))
+    large = await pool._make_room(Wanted(load, 16 << 30, 0, 32))
+    assert (small.options.num_gpu, large.options.num_gpu) == (-1, 15)
 
 
 async def test_a_failed_load_is_told_to_all_who_wait_and_forgotten(make_pool):
