@@ -15,9 +15,9 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Stream, Whole
-from ollmlx.api.engine import Engine
+from ollmlx.api.engine import Engine, Upload
 from ollmlx.api.openai import error_envelope
-from ollmlx.api.routes import Route, Upload, find
+from ollmlx.api.routes import Route, find
 from ollmlx.body import Body
 from ollmlx.errors import Malformed, OllmlxError
 from ollmlx.origins import allowed_host, cors_headers, host_is_address, preflight_headers
@@ -196,6 +196,7 @@ class Door(web.RequestHandler):
         self._engine, self._loopback, self._secret = engine, loopback, secret
         self._answering: asyncio.Task[None] | None = None
         self._received: list[bytes] = []
+        self._ruled: int | None = None
         self._upload: Body | None = None
 
     def set_default_headers(self) -> None:
@@ -206,33 +207,39 @@ class Door(web.RequestHandler):
         """None: an answer is never the same twice."""
 
     async def prepare(self) -> None:
+        self._ruled = self._rule()
+        if self._ruled is None and streams_body(self.request.method or "", self._path()):
+            connection: Any = self.request.connection
+            connection.set_max_body_size(MAX_UPLOAD)
+            self._upload = Body(asyncio.get_running_loop())
+            self._answering = asyncio.ensure_future(self._answer())
+
+    def _rule(self) -> int | None:
+        """The status that Ollama's rules answer with, None where the request may go on.
+
+        Told only after the body: tornado closes a connection whose request is answered before.
+        """
         headers = self.request.headers
         host, origin = headers.get("Host", ""), headers.get("Origin", "")
         preflight = self.request.method == "OPTIONS"
         rule = preflight_headers if preflight and origin else cors_headers
         allowed = rule(origin, host, self._engine.settings.origins)
         if allowed is None or (self._loopback and not allowed_host(host)):
-            self.set_status(403)
-            self.finish()
-            return
+            return 403
         for name, value in allowed:
             self.add_header(name, value)
-        if preflight and (origin or not host_is_address(host)):
-            self.set_status(204)
-            self.finish()
-        elif streams_body(self.request.method or "", self._path()):
-            connection: Any = self.request.connection
-            connection.set_max_body_size(MAX_UPLOAD)
-            self._upload = Body(asyncio.get_running_loop())
-            self._answering = asyncio.ensure_future(self._answer())
+        return 204 if preflight and (origin or not host_is_address(host)) else None
 
     async def data_received(self, chunk: bytes) -> None:
         if self._upload:
             await self._upload.put(chunk)
-        else:
+        elif self._ruled is None:
             self._received.append(chunk)
 
     async def _serve(self, *_: str) -> None:
+        if self._ruled is not None:
+            self.set_status(self._ruled)
+            return
         if self._upload:
             await self._upload.put(None)
         self._answering = self._answering or asyncio.ensure_future(self._answer())
