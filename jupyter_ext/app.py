@@ -147,6 +147,11 @@ class OllmlxApp(ExtensionApp):
         allow_none=True,
         help="List the small model that ollmlx[demo] brings along.  OLLMLX_EMBEDDED, else yes.",
     ).tag(config=True, variable="OLLMLX_EMBEDDED")
+    noprune = Bool(
+        None,
+        allow_none=True,
+        help="Keep files in the directory of models that no model needs any more.  OLLAMA_NOPRUNE.",
+    ).tag(config=True, variable="OLLAMA_NOPRUNE")
     debug = Bool(None, allow_none=True, help="Log what the engines do.  OLLAMA_DEBUG.").tag(
         config=True, variable="OLLAMA_DEBUG"
     )

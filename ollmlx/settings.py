@@ -76,6 +76,8 @@ class Settings:
     """True forces a Modelfile's TEMPLATE, False the weights' own Jinja; None chooses."""
     embedded: bool = True
     """Whether the model embedded in `ollmlx[demo]` is listed."""
+    noprune: bool = False
+    """Keep blobs that no model needs any more."""
     debug: bool = False
 
 
@@ -124,6 +126,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         kv_cache_type=cache_type,
         go_template=flag("OLLAMA_GO_TEMPLATE"),
         embedded=True if embedded is None else embedded,
+        noprune=bool(flag("OLLAMA_NOPRUNE")),
         debug=bool(flag("OLLAMA_DEBUG")),
     )
 

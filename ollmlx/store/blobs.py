@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -43,6 +44,10 @@ class DigestMismatch(BadRequest):
 
 class CannotStore(OllmlxError):
     """The disk is full, or the folder cannot be written."""
+
+
+class NoRoom(CannotStore):
+    """The disk is too small for what is to come."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +224,16 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Raises `NoRoom` when the disk of a folder, made or not, has no `size` bytes left."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise NoRoom(
+            f"not enough space in {folder}: {size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
+        )
 
 
 @contextmanager

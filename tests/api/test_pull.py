@@ -1,0 +1,66 @@
+"""Pulling from a real registry, through the open door."""
+
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from ollmlx.room import Room
+from ollmlx.settings import Settings
+from tests.registry import docker_registry
+from tests.store.shelf import write_gguf
+
+CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    with docker_registry(tmp_path_factory.mktemp("oci")) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(tmp_path) -> AsyncIterator[httpx.AsyncClient]:
+    room = Room(Settings(models=tmp_path / "models", embedded=False))
+    room.start()
+    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as opened:
+        yield opened
+    room.stop()
+
+
+def frames(response: httpx.Response) -> list[dict]:
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+async def test_a_model_of_a_plain_registry_is_pulled_and_listed(client, registry, tmp_path):
+    weights = write_gguf(tmp_path / "w.gguf").read_bytes()
+    manifest = registry.add("me/tiny", "1b", CONFIG, model=weights, system=b"Be brief.")
+    name = f"{registry.host}/me/tiny:1b"
+    response = await client.post("/api/pull", json={"model": name, "insecure": True})
+    assert response.headers["Content-Type"] == "application/x-ndjson"
+    got = frames(response)
+    assert got[0] == {"status": "pulling manifest"}
+    assert [f["status"] for f in got[-3:]] == [
+        "verifying sha256 digest",
+        "writing manifest",
+        "success",
+    ]
+    layers = json.loads(manifest)["layers"]
+    digest = layers[0]["digest"]
+    first = got[1]
+    assert first.items() >= {"digest": digest, "total": len(weights)}.items()
+    assert first["status"] == f"pulling {digest[7:19]}"
+    stored = tmp_path / "models/manifests" / registry.host / "me/tiny/1b"
+    assert stored.read_bytes() == manifest
+    listed = (await client.get("/api/tags")).json()["models"]
+    assert [m["name"] for m in listed] == [name]
+    again = frames(await client.post("/api/pull", json={"model": name, "insecure": True}))
+    assert again[1] == {
+        "status": f"pulling {digest[7:19]}",
+        "digest": digest,
+        "total": len(weights),
+        "completed": len(weights),
+    }
+    assert len(again) == 1 + 3 + 3
