@@ -1,8 +1,10 @@
 """What every operation works with."""
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from ollmlx.api.sharing import Sharing
 from ollmlx.engine.pool import Pool
 from ollmlx.settings import Settings
 from ollmlx.store.model import Model
@@ -25,3 +27,14 @@ class Engine:
     settings: Settings
     library: Models
     pool: Pool
+    sharing: Sharing = field(default_factory=Sharing)
+    """Downloads under way."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A request with a body too large to hold."""
+
+    parameter: str
+    """The rest of the path."""
+    chunks: AsyncIterator[bytes]

@@ -1,13 +1,13 @@
 """Every route in one table: method, path, request, operation."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from msgspec import Struct
 
-from ollmlx.api import embed, generate, models, openai
+from ollmlx.api import changes, embed, generate, models, openai, transfers
 from ollmlx.api.answers import Answer
 from ollmlx.wire import native
 from ollmlx.wire import openai as wire
@@ -50,21 +50,18 @@ ROUTES = (
     Route("POST", "/api/chat", generate.chat, native.ChatRequest),
     Route("POST", "/api/embed", embed.embed, native.EmbedRequest),
     Route("POST", "/api/embeddings", embed.embeddings, native.EmbeddingRequest),
+    Route("POST", "/api/pull", transfers.pull, native.PullRequest),
+    Route("POST", "/api/push", transfers.push, native.PushRequest),
+    Route("POST", "/api/copy", changes.copy, native.CopyRequest),
+    Route("DELETE", "/api/delete", changes.delete, native.DeleteRequest),
+    Route("POST", "/api/blobs/*", changes.upload, streams_body=True),
+    Route("HEAD", "/api/blobs/*", changes.has_blob),
     Route("GET", "/v1/models", models.openai_models),
     Route("GET", "/v1/models/*", models.openai_model),
     Route("POST", "/v1/chat/completions", openai.chat_completions, wire.ChatCompletionRequest),
     Route("POST", "/v1/completions", openai.completions, wire.CompletionRequest),
     Route("POST", "/v1/embeddings", embed.openai_embeddings, wire.EmbeddingsRequest),
 )
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A request with a body too large to hold."""
-
-    parameter: str
-    """The rest of the path."""
-    chunks: AsyncIterator[bytes]
 
 
 def find(method: str, path: str) -> tuple[Route | None, str, list[str]]:

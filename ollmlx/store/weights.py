@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ollmlx.errors import BadRequest
-from ollmlx.store import capabilities, details, gguf
+from ollmlx.store import capabilities, details, gguf, words
 from ollmlx.store.documents import BadDocument, read_bytes, read_object, text
 from ollmlx.store.families import stop_texts
 from ollmlx.store.gguf import BadGguf
@@ -164,7 +164,11 @@ def mlx_model(
     recipe = details.quantization(config)
     read = [weights.shard(path) for path in shards]
     template = folder_template(folder, weights)
-    files = [config_path, *shards]
+    spoken = words.in_folder(folder)
+    adapter = folder / Path(spoken.adapter).name if spoken.adapter else None
+    extra = [folder / words.FILE, *sorted(adapter.iterdir() if adapter else ())]
+    files = [config_path, *shards, *(path for path in extra if path.is_file())]
+    found = details.of_config(config, sum(s.parameter_count(recipe) for s in read), read[0].dtype)
     return Model(
         name=name,
         full_name=full_name or name,
@@ -173,14 +177,34 @@ def mlx_model(
         digest=identity(files),
         size=sum(file.stat().st_size for file in files),
         modified_at=changed(files),
-        details=details.of_config(
-            config, sum(s.parameter_count(recipe) for s in read), read[0].dtype
+        details=msgspec.structs.replace(found, parent_model=spoken.source),
+        capabilities=capabilities.merged(
+            spoken.capabilities,
+            _folder_capabilities(folder, config, template),
+            capabilities.of_go_template(spoken.template),
+            capabilities.of_parser(spoken.parser, found.family),
         ),
-        capabilities=_folder_capabilities(folder, config, template),
         source=source,
-        parameters=stop_parameters(template),
         chat_template=template,
+        adapters=(str(adapter),) if adapter else (),
+        **_spoken(spoken, template),
     )
+
+
+def _spoken(spoken: words.Words, chat_template: str) -> dict[str, Any]:
+    """The fields of `Model` that `ollmlx.json` fills."""
+    if spoken == words.Words():
+        return {"parameters": stop_parameters(chat_template)}
+    return {
+        "parameters": spoken.parameters,
+        "template": spoken.template,
+        "system": spoken.system,
+        "messages": tuple(spoken.messages),
+        "licenses": tuple(spoken.licenses),
+        "renderer": spoken.renderer,
+        "parser": spoken.parser,
+        "requires": spoken.requires,
+    }
 
 
 def shard_files(folder: Path) -> list[Path]:

@@ -1,0 +1,223 @@
+"""Models copied, installed and deleted, wherever they lie.
+
+A model disappears before its files do, and appears after them: whatever is killed in between
+leaves files that belong to no model, never a model without files.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ollmlx import names
+from ollmlx.errors import BadRequest
+from ollmlx.names import Name
+from ollmlx.store import embedded, folders, words
+from ollmlx.store.appearing import appearing
+from ollmlx.store.blobs import storing
+from ollmlx.store.config import Config
+from ollmlx.store.layers import Manifest
+from ollmlx.store.making import Making
+from ollmlx.store.manifests import BadManifest
+from ollmlx.store.model import Model
+from ollmlx.store.shelf import Shelf
+from ollmlx.store.weights import readers
+
+_log = logging.getLogger(__name__)
+_KEPT = (".safetensors", ".json", ".jinja", ".model", ".txt", ".tiktoken")
+"""What a folder of MLX weights needs, of all that may lie in it."""
+
+
+class CannotDelete(BadRequest):
+    """A model that is not ours to delete."""
+
+
+class Changes:
+    """The folder that OLLAMA_MODELS names; it need not exist.  Everything here blocks."""
+
+    def __init__(self, root: Path, prune: bool = True) -> None:
+        self.shelf = Shelf(root)
+        self.converted = root / "mlx"
+        self._prune = prune
+
+    def spelling(self, name: Name) -> Name:
+        """As an installed model spells it, whatever the letter case, else as given."""
+        found = self.shelf.spelling(name)
+        if found != name or self.shelf.path(name).exists():
+            return found
+        entry = folders.matching(self.converted, name)
+        return entry[0] if entry else name
+
+    def folder(self, name: Name) -> Path:
+        """Where MLX weights of that name lie or would lie."""
+        return self.converted / name.path
+
+    def install(self, name: Name, manifest: Manifest, data: bytes | None = None) -> None:
+        """Put a model into Ollama's store, in place of whatever had the name.
+
+        Raises `LayerGone` or `CannotStore`.
+        """
+        try:
+            old = self.shelf.read(name)
+        except BadManifest:
+            old = None  # what a damaged manifest needed cannot be told
+        self.shelf.write(name, manifest, data)
+        if old and self._prune:
+            self._remove_unused(old[0], name)
+        self.remove_folder(name)
+
+    def copy(self, model: Model, name: Name) -> None:
+        """Give a model a second name.  Raises `BadRequest`, `BadManifest` or `CannotStore`."""
+        if model.format == "mlx":
+            with appearing(self.folder(name), replace=True) as folder:
+                link_weights(Path(model.path), folder)
+                self._copy_words(model, folder)
+            self.remove_manifest(name)
+            return
+        manifest, data = self._manifest(model)
+        self.install(name, manifest, data)
+
+    def base(self, model: Model, config: Config) -> Making:
+        """A model in the making that has all of this GGUF model; imported when it lies elsewhere.
+
+        Raises `BadRequest`, `BadManifest`, `CannotStore` or `OSError`.
+        """
+        making = Making(self.shelf, config)
+        name = _name(model)
+        if model.source == "ollama" and (found := self.shelf.read(self.spelling(name))):
+            making.inherit(found[0], name)
+            return making
+        weights = readers()
+        if weights.gguf(Path(model.path)).shards > 1:
+            raise BadRequest(f"{model.name} is in several files, which create joins")
+        for kind, path in (("model", model.path), *(("projector", p) for p in model.projectors)):
+            blob = self.shelf.blobs.add_file(Path(path))
+            making.add_file(kind, blob.digest, model.name)
+        if model.parameters:
+            blob = self.shelf.blobs.add(words.encoded_parameters(model.parameters))
+            making.add_file("params", blob.digest, model.name)
+        return making
+
+    def delete(self, name: Name, model: Model | None) -> bool:
+        """Whether there was one.  `model` is what the library has under the name.
+
+        Raises `CannotDelete` or `CannotStore`.
+        """
+        found = self.spelling(name)
+        if self.shelf.path(found).exists():
+            self.remove_manifest(found)
+            return True
+        if self.folder(found).exists():
+            self.remove_folder(found)
+            return True
+        if model is None:
+            return False
+        if model.source == "embedded":
+            raise CannotDelete(
+                f"{model.name} is part of the package {embedded.PACKAGE}: "
+                "uninstall that, or set OLLMLX_EMBEDDED=0"
+            )
+        remove_cached(Path(model.path))
+        return True
+
+    def remove_manifest(self, name: Name) -> None:
+        manifest = self.shelf.delete(name)
+        if manifest:
+            self._remove_unused(manifest, name)
+
+    def remove_folder(self, name: Name) -> None:
+        folder = self.folder(name)
+        if not folder.exists():
+            return
+        with storing(folder):
+            gone = folder.with_name(f".{folder.name}.deleted")
+            shutil.rmtree(gone, ignore_errors=True)
+            folder.rename(gone)
+            shutil.rmtree(gone)
+            _remove_empty(folder.parent, self.converted)
+
+    def _manifest(self, model: Model) -> tuple[Manifest, bytes | None]:
+        found = None
+        if model.source == "ollama":
+            found = self.shelf.read(self.spelling(_name(model)))
+        if found:
+            return found
+        making = self.base(model, Config())
+        making.describe(readers())
+        return making.manifest(), None
+
+    def _remove_unused(self, manifest: Manifest, name: Name) -> None:
+        try:
+            self.shelf.remove_unused(manifest)
+        except BadManifest as error:
+            # As long as it is damaged nobody knows which blobs it needs, so all of them stay.
+            _log.warning("the files of %s stay: %s", name.display, error)
+
+    def _copy_words(self, model: Model, folder: Path) -> None:
+        spoken = words.in_folder(Path(model.path))
+        if spoken != words.Words():
+            spoken.write(folder)
+
+
+def _name(model: Model) -> Name:
+    return names.parse(model.full_name)
+
+
+def link_weights(source: Path, folder: Path) -> None:
+    """The files of a folder of weights in another one: linked, or copied to another disk.
+
+    Raises `CannotStore`.
+    """
+    for path in _weight_files(source):
+        link(path, folder / path.relative_to(source))
+
+
+def link(path: Path, target: Path) -> None:
+    """The same content under a second name, which outlives the first.  Raises `CannotStore`."""
+    with storing(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        real = path.resolve()
+        try:
+            os.link(real, target)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(real, target)
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix in _KEPT and path.is_file() and not hidden and path.name != words.FILE:
+            yield path
+
+
+def remove_cached(path: Path) -> None:
+    """Remove a model from the Hugging Face cache: one GGUF, or the repository of a folder.
+
+    Raises `CannotDelete` for a path that is in no such cache, `CannotStore`.
+    """
+    repository = next((p for p in path.parents if p.name.startswith("models--")), None)
+    if repository is None:
+        raise CannotDelete(f"{path} is not in ollmlx's store: remove it where it lies")
+    with storing(repository):
+        if path.is_file():
+            content = path.resolve()
+            path.unlink()
+            links = (link for link in repository.glob("snapshots/*/*") if link.is_symlink())
+            if content.is_relative_to(repository.resolve()) and not any(
+                link.resolve() == content for link in links
+            ):
+                content.unlink(missing_ok=True)
+            return
+        # Without its references a repository has no model.
+        shutil.rmtree(repository / "refs", ignore_errors=True)
+        shutil.rmtree(repository)
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    while folder != top:
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # not empty
+        folder = folder.parent
