@@ -1,4 +1,4 @@
-"""The extension around a room that follows a script, for what the handlers owe whatever the room answers."""
+"""The extension around a room that follows a script: what handlers owe, whatever a room answers."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ NDJSON = [("Content-Type", "application/x-ndjson")]
 
 
 class ScriptedRoom:
-    """Says back what it was asked; `/hang` never answers, `/stream` waits for `go_on` between two lines."""
+    """Says back what it was asked; `/hang` never answers, `/stream` waits for `go_on` midway."""
 
     def __init__(self) -> None:
         self.asked: list[Request] = []

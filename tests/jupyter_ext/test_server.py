@@ -1,0 +1,188 @@
+"""A real `jupyter server`: its clients, its kernels, its log, and what is left when it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import ollama
+import openai
+import psutil
+import pytest
+from jupyter_client import BlockingKernelClient
+
+TOKEN = "a-token-that-must-not-be-logged"
+SETTINGS = {
+    "ServerApp": {
+        "ip": "127.0.0.1",
+        "port": 0,
+        "open_browser": False,
+        "allow_root": True,
+        "base_url": "/user/ann/",
+        "jpserver_extensions": {"jupyter_ext": False, "tests.jupyter_ext.echoing": True},
+    },
+    "IdentityProvider": {"token": TOKEN},
+    "Application": {"log_level": "DEBUG"},
+    "OllmlxApp": {"open_door": True, "door_port": 0, "shared_host": True},
+}
+
+
+class Server:
+    """A server process and everything it wrote."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runtime = folder / "runtime"
+        config = folder / "jupyter_server_config.json"
+        config.write_text(json.dumps(SETTINGS))
+        environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(self.runtime)}
+        environment |= {"JUPYTER_CONFIG_DIR": str(folder), "IPYTHONDIR": str(folder / "ipython")}
+        environment.pop("OLLAMA_HOST", None)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jupyter_server", f"--ServerApp.root_dir={folder}"],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.log: list[str] = []
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if "Ollama's API at" in line:
+                break
+        self.reader = Thread(target=self.log.extend, args=(self.process.stderr,))
+        self.reader.start()
+        self.note = json.loads((self.runtime / f"ollmlx-{self.process.pid}.json").read_bytes())
+
+    @property
+    def secret(self) -> str:
+        return self.note["url"].partition("/t/")[2]
+
+    def workers(self) -> list[psutil.Process]:
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if "ollmlx.engine.worker" in child.cmdline()]
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        code = self.process.wait(30)
+        self.reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    server = Server(folder)
+    try:
+        yield server
+    finally:
+        if server.process.returncode is None:
+            server.end()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("server")) as started:
+        yield started
+
+
+def test_ollamas_client_talks_through_the_mount_with_jupyters_token(server):
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with ollama.Client(server.note["mount"], headers=headers, trust_env=False) as client:
+        assert [model.model for model in client.list().models] == ["echo:latest"]
+        parts = client.chat("echo", [{"role": "user", "content": "hey"}], stream=True)
+        assert [part.message.content for part in parts] == ["h", "e", "y", ""]
+        with pytest.raises(ollama.ResponseError, match="model 'nope' not found"):
+            client.generate("nope", "x")
+
+
+def test_ollamas_client_is_told_what_is_missing(server):
+    with (
+        ollama.Client(server.note["mount"], trust_env=False) as client,
+        pytest.raises(ollama.ResponseError, match="authentication required"),
+    ):
+        client.list()
+
+
+def test_openais_client_talks_through_the_mount(server):
+    with (
+        httpx.Client(trust_env=False) as transport,
+        openai.OpenAI(
+            base_url=f"{server.note['mount']}/v1", api_key=TOKEN, http_client=transport
+        ) as client,
+    ):
+        said = {"role": "user", "content": "hey"}
+        whole = client.chat.completions.create(model="echo", messages=[said])
+        assert whole.choices[0].message.content == "hey"
+        parts = client.chat.completions.create(model="echo", messages=[said], stream=True)
+        assert "".join(part.choices[0].delta.content or "" for part in parts) == "hey"
+
+
+def test_openais_client_is_told_what_is_missing(server):
+    with (
+        httpx.Client(trust_env=False) as transport,
+        openai.OpenAI(
+            base_url=f"{server.note['mount']}/v1", api_key="no", http_client=transport
+        ) as client,
+        pytest.raises(openai.PermissionDeniedError, match="authentication required"),
+    ):
+        client.models.list()
+
+
+def test_a_kernel_finds_the_door_without_being_told(server):
+    api = server.note["mount"].removesuffix("ollama") + "api/kernels"
+    with httpx.Client(headers={"Authorization": f"token {TOKEN}"}, trust_env=False) as client:
+        kernel = client.post(api, json={}, timeout=60).raise_for_status().json()["id"]
+        connection = server.runtime / f"kernel-{kernel}.json"
+        said = evaluate(connection, "__import__('ollama').generate('echo', 'hey').response")
+        client.delete(f"{api}/{kernel}", timeout=60).raise_for_status()
+    assert said == "'hey'"
+
+
+def evaluate(connection: Path, expression: str) -> str:
+    """The `repr` of what a kernel makes of an expression."""
+    kernel = BlockingKernelClient(connection_file=str(connection))
+    kernel.load_connection_file()
+    kernel.start_channels(iopub=False, stdin=False, hb=False, control=False)
+    try:
+        wanted = {"it": expression}
+        reply = kernel.execute("", user_expressions=wanted, reply=True, timeout=60)
+        return reply["content"]["user_expressions"]["it"]["data"]["text/plain"]
+    finally:
+        kernel.stop_channels()
+        kernel.context.destroy()
+
+
+def answer_through_the_secret_path(server: Server) -> str:
+    with ollama.Client(f"{server.note['mount']}/t/{server.secret}", trust_env=False) as client:
+        return client.generate("echo", "hi").response
+
+
+def test_stopping_leaves_neither_note_nor_worker_nor_secret_in_the_log(tmp_path):
+    with serving(tmp_path) as server:
+        assert answer_through_the_secret_path(server) == "hi"
+        workers = server.workers()
+        assert len(workers) == 1
+        assert server.end() == 0
+        assert not list(server.runtime.glob("ollmlx-*"))
+        assert psutil.wait_procs(workers, timeout=10)[1] == []
+        log = "".join(server.log)
+        assert "/ollama/t/[secret]/api/generate" in log
+        assert server.secret not in log
+        assert TOKEN not in log
+        assert "Traceback" not in log
+
+
+def test_a_killed_server_leaves_no_worker(tmp_path):
+    with serving(tmp_path) as server:
+        assert answer_through_the_secret_path(server) == "hi"
+        workers = server.workers()
+        assert len(workers) == 1
+        server.end(signal.SIGKILL)
+        assert psutil.wait_procs(workers, timeout=10)[1] == []
