@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from ollmlx.api import changes, embed, generate, models, openai, transfers
+from ollmlx.api import changes, creating, embed, generate, models, openai, transfers
 from ollmlx.api.answers import Answer
 from ollmlx.wire import native
 from ollmlx.wire import openai as wire
@@ -52,6 +52,7 @@ ROUTES = (
     Route("POST", "/api/embeddings", embed.embeddings, native.EmbeddingRequest),
     Route("POST", "/api/pull", transfers.pull, native.PullRequest),
     Route("POST", "/api/push", transfers.push, native.PushRequest),
+    Route("POST", "/api/create", creating.create, native.CreateRequest),
     Route("POST", "/api/copy", changes.copy, native.CopyRequest),
     Route("DELETE", "/api/delete", changes.delete, native.DeleteRequest),
     Route("POST", "/api/blobs/*", changes.upload, streams_body=True),

@@ -9,8 +9,9 @@ from ollmlx import names
 from ollmlx.api.answers import Answer
 from ollmlx.api.engine import Engine
 from ollmlx.api.progress import Frames, answered
+from ollmlx.api.sharing import Work
 from ollmlx.engine.fit import OVERHEAD, free_memory, gib
-from ollmlx.errors import OllmlxError
+from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.names import Name
 from ollmlx.store.blobs import check_room
 from ollmlx.store.download import DigestDiffers, Download
@@ -19,7 +20,8 @@ from ollmlx.store.partial import Partial
 from ollmlx.store.registry import BlobSource, Registry
 from ollmlx.store.shelf import LayerGone, Shelf
 from ollmlx.store.transport import Session
-from ollmlx.wire.native import ProgressResponse, PullRequest
+from ollmlx.store.upload import Upload
+from ollmlx.wire.native import ProgressResponse, PullRequest, PushRequest
 
 T = TypeVar("T")
 _ROUNDS = 3
@@ -28,6 +30,10 @@ _ROUNDS = 3
 
 class PullFailed(OllmlxError):
     """The registry gave no manifest."""
+
+
+class NotInstalled(OllmlxError):
+    """There is no such model to push."""
 
 
 class NeedsOtherRuntime(OllmlxError):
@@ -40,6 +46,11 @@ class NeedsOtherRuntime(OllmlxError):
 async def pull(engine: Engine, request: PullRequest) -> Answer:
     name = _pulled(request.model or request.name)
     return await answered(_from_registry(engine, name, request.insecure), request.stream)
+
+
+def pulling(engine: Engine, text: str) -> Frames:
+    """The frames of a pull that is a part of something larger.  Raises as `pull`."""
+    return _from_registry(engine, _pulled(text), insecure=False)
 
 
 def _pulled(text: str) -> Name:
@@ -147,6 +158,48 @@ async def _blob(engine: Engine, shelf: Shelf, registry: Registry, layer: Layer) 
     async with aclosing(engine.sharing.follow(layer.digest, begin)) as works:
         async for work in works:
             yield ProgressResponse(status, layer.digest, layer.size, work.completed)
+
+
+async def push(engine: Engine, request: PushRequest) -> Answer:
+    text = request.model or request.name
+    if not text:
+        raise BadRequest("model is required")
+    return await answered(_to_registry(engine, names.parse(text), request.insecure), request.stream)
+
+
+async def _to_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
+    yield ProgressResponse("retrieving manifest")
+    session = Session()
+    registry = Registry(name, session, insecure)
+    shelf = Shelf(engine.settings.models)
+    name = await asyncio.to_thread(shelf.spelling, name)
+    found = await asyncio.to_thread(shelf.read, name)
+    if found is None:
+        yield ProgressResponse("couldn't retrieve manifest")
+        raise NotInstalled(f"open {shelf.path(name)}: no such file or directory")
+    manifest, data = found
+    for layer in manifest.blobs:
+        async with aclosing(_sent_blob(engine, shelf, registry, layer)) as frames:
+            async for frame in frames:
+                yield frame
+    yield ProgressResponse("pushing manifest")
+    await _ask(session, lambda: registry.put_manifest(data))
+    yield ProgressResponse("success")
+
+
+async def _sent_blob(engine: Engine, shelf: Shelf, registry: Registry, layer: Layer) -> Frames:
+    def begin() -> Upload:
+        return Upload(shelf.blobs.path(layer.digest), layer, registry, Session())
+
+    def frame(work: Work) -> ProgressResponse:
+        status = f"pushing {layer.digest[7:19]}"
+        return ProgressResponse(status, layer.digest, layer.size, work.completed)
+
+    where = registry.blob_url(layer.digest)
+    async with aclosing(engine.sharing.follow(where, begin)) as works:
+        async for work in works:
+            yield frame(work)
+    yield frame(work)
 
 
 async def remove_unused(shelf: Shelf, old: Manifest) -> Frames:

@@ -24,8 +24,8 @@ PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds between attempts at a part that brought nothing."""
 SLOW_AFTER_SECONDS, SLOW_SHARE, SLOW_RESTARTS = 5.0, 0.1, 3
 """A range slower than this share of the others' median is asked for anew, so many times."""
-_LONGEST_WAIT = 60.0
 _MAY_PASS = (401, 403, 408, 416, 425, 429)
+_LONGEST_WAIT = 60.0
 _CHUNK, _BLOCK = 1 << 18, 1 << 20
 
 
@@ -186,7 +186,7 @@ class Download:
 
     def _bear(self, error: OllmlxError, failures: int) -> None:
         """Wait before the next attempt.  Raises `Exhausted`, or the error when it is final."""
-        if isinstance(error, Refused) and error.code < 500 and error.code not in _MAY_PASS:
+        if is_final(error):
             raise error
         if failures >= len(self._patience):
             raise Exhausted(error) from error
@@ -276,6 +276,11 @@ class Download:
             if not part.done:
                 break
         return at
+
+
+def is_final(error: OllmlxError) -> bool:
+    """Whether another attempt would be refused alike."""
+    return isinstance(error, Refused) and error.code < 500 and error.code not in _MAY_PASS
 
 
 def _moved(error: OllmlxError, fetched: int) -> bool:

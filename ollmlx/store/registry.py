@@ -11,9 +11,9 @@ import re
 import time
 from collections.abc import Mapping
 from copy import copy
+from email.message import Message
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ollmlx.errors import NotFound, OllmlxError
@@ -21,7 +21,7 @@ from ollmlx.names import Name
 from ollmlx.store.layers import MANIFEST_TYPE, Manifest
 from ollmlx.store.manifests import MOST_MANIFEST_BYTES, BadManifest
 from ollmlx.store.shelf import parse
-from ollmlx.store.transport import Refused, Session, unreachable
+from ollmlx.store.transport import Body, Refused, Session, unreachable
 
 # Registries look at the client's version; this is the release whose protocol is spoken here.
 USER_AGENT = f"ollama/0.12.0 ({platform.machine()} {platform.system().lower()}) ollmlx"
@@ -110,11 +110,10 @@ class Registry:
         if source:
             url += "?" + urlencode({"mount": digest, "from": source}, safe=":/")
         with self.request("POST", url, {"Content-Length": "0"}) as response:
-            return None if response.status == 201 else self.next_upload(response, url)
+            return None if response.status == 201 else self.next_upload(response.headers, url)
 
-    def next_upload(self, response: HTTPResponse, url: str) -> str:
+    def next_upload(self, headers: Message, url: str) -> str:
         """The address that an answer to an upload gives for what follows."""
-        headers = response.headers
         following = headers.get("Docker-Upload-Location") or headers.get("Location")
         return urljoin(url, following) if following else url
 
@@ -123,7 +122,7 @@ class Registry:
         method: str,
         url: str,
         headers: Mapping[str, str] | None = None,
-        body: bytes | IO[bytes] | None = None,
+        body: Body | None = None,
     ) -> HTTPResponse:
         """An answer below 400, signed in for if the registry asks to.
 

@@ -11,10 +11,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
+from email.message import Message
 from functools import cache, partial
 from http.client import HTTPResponse
 from threading import Event, Lock
-from typing import IO, Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -24,7 +25,16 @@ from ollmlx.errors import OllmlxError
 
 STALL_SECONDS = 30.0
 """Without a byte for so long, a connection is dead."""
-_MOST_ERROR_BYTES = 1 << 16
+_MOST_ERROR_BYTES, _BLOCK = 1 << 16, 1 << 18
+
+
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+    def seek(self, offset: int, /) -> int: ...
+
+
+Body = bytes | _Readable
 
 
 class Unreachable(OllmlxError):
@@ -42,7 +52,7 @@ class Stalled(Unreachable):
 class Refused(OllmlxError):
     """An answer that says no."""
 
-    def __init__(self, code: int, text: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, code: int, text: str, headers: Message) -> None:
         super().__init__(f"{code}: {text}")
         self.code, self.headers = code, headers
 
@@ -78,7 +88,7 @@ class Session:
         method: str,
         url: str,
         headers: Mapping[str, str] | None = None,
-        body: bytes | IO[bytes] | None = None,
+        body: Body | None = None,
         timeout: float = STALL_SECONDS,
     ) -> HTTPResponse:
         """An answer below 400, redirects followed for GET and HEAD, its body unread.
@@ -173,7 +183,7 @@ class _Connection(http.client.HTTPConnection):
     """One whose socket the session can shut."""
 
     def __init__(self, session: Session, host: str, **arguments: Any) -> None:
-        super().__init__(host, **arguments)
+        super().__init__(host, blocksize=_BLOCK, **arguments)
         self._session = session
 
     def connect(self) -> None:
@@ -183,7 +193,7 @@ class _Connection(http.client.HTTPConnection):
 
 class _SecureConnection(http.client.HTTPSConnection):
     def __init__(self, session: Session, host: str, **arguments: Any) -> None:
-        super().__init__(host, **arguments)
+        super().__init__(host, blocksize=_BLOCK, **arguments)
         self._session = session
 
     def connect(self) -> None:
@@ -197,7 +207,7 @@ class _Plain(urllib.request.HTTPHandler):
         self._session = session
 
     def http_open(self, req: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(partial(_Connection, self._session), req)  # type: ignore[arg-type]  # a function that makes one will do
+        return self.do_open(partial(_Connection, self._session), req)
 
 
 class _Secure(urllib.request.HTTPSHandler):
@@ -207,7 +217,7 @@ class _Secure(urllib.request.HTTPSHandler):
 
     def https_open(self, req: urllib.request.Request) -> HTTPResponse:
         connection = partial(_SecureConnection, self._session)
-        return self.do_open(connection, req, context=_certificates())  # type: ignore[arg-type]  # as above
+        return self.do_open(connection, req, context=_certificates())
 
 
 @cache

@@ -64,3 +64,24 @@ async def test_a_model_of_a_plain_registry_is_pulled_and_listed(client, registry
         "completed": len(weights),
     }
     assert len(again) == 1 + 3 + 3
+
+
+async def test_what_is_pushed_can_be_pulled(client, registry, tmp_path):
+    weights = write_gguf(tmp_path / "w.gguf", general__name="push").read_bytes()
+    manifest = registry.add("me/first", "1b", CONFIG, model=weights, system=b"Be brief.")
+    first = f"{registry.host}/me/first:1b"
+    await client.post("/api/pull", json={"model": first, "insecure": True})
+    second = f"{registry.host}/you/second:2b"
+    copied = await client.post("/api/copy", json={"source": first, "destination": second})
+    assert copied.status_code == 200
+    got = frames(await client.post("/api/push", json={"model": second, "insecure": True}))
+    assert got[0] == {"status": "retrieving manifest"}
+    assert got[-2:] == [{"status": "pushing manifest"}, {"status": "success"}]
+    digest = json.loads(manifest)["layers"][0]["digest"]
+    assert {
+        "status": f"pushing {digest[7:19]}",
+        "digest": digest,
+        "total": len(weights),
+        "completed": len(weights),
+    } in got
+    assert registry.manifest("you/second", "2b") == manifest
