@@ -55,7 +55,9 @@ class OllmlxApp(ExtensionApp):
         those Ollama allows (localhost, this machine's name, *.local, *.internal, private
         addresses).""",
     ).tag(config=True)
-    max_body = Integer(1 << 30, help="Largest request body, in bytes.").tag(config=True)
+    max_body = Integer(
+        1 << 30, help="Largest request body in bytes; uploads of model files are apart."
+    ).tag(config=True)
 
     # -- the open door
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from http.client import responses
 from typing import Any
 
@@ -15,7 +17,7 @@ from tornado.web import HTTPError, stream_request_body
 
 from jupyter_ext import secret
 from jupyter_ext.guard import GuardedHandler, Mount
-from ollmlx.http import Head, Request
+from ollmlx.http import MAX_UPLOAD, Head, Request, streams_body
 
 _CREDENTIALS = {"authorization", "cookie", "x-api-key", "x-xsrftoken"}
 _SMALL_BODY = 1 << 20
@@ -33,13 +35,17 @@ class MountHandler(GuardedHandler):
 
     _refusal: HTTPError | None = None
     _relay: asyncio.Task[None] | None = None
+    _send_on: Callable[[bytes | None], Awaitable[None]] | None = None
     _left = False
 
     async def prepare(self) -> None:  # type: ignore[override]  # as in GuardedHandler
         self._body = bytearray()
         try:
             await super().prepare()
-            self._accept_body()
+            if streams_body(self.request.method or "", self.path):
+                self._accept_upload()
+            else:
+                self._accept_body()
         except HTTPError as refusal:
             if self._body_size() > _SMALL_BODY:
                 raise
@@ -47,21 +53,26 @@ class MountHandler(GuardedHandler):
             # before the client has seen why.
             self._refusal = refusal
 
-    def data_received(self, chunk: bytes) -> None:
-        self._body += chunk
+    async def data_received(self, chunk: bytes) -> None:
+        if self._send_on is None:
+            self._body += chunk
+        else:
+            await self._send_on(chunk)
 
     async def answer(self, *args: str) -> None:
         if self._refusal is not None:
             raise self._refusal
-        self._relay = asyncio.create_task(self._write_frames())
+        if self._send_on is not None:
+            await self._send_on(None)
+        self._relay = relay = self._relay or self._begin(self._request())
         try:
             if self._left:
-                self._relay.cancel()
-            await asyncio.wait({self._relay})
+                relay.cancel()
+            await asyncio.wait({relay})
         finally:
-            self._relay.cancel()
-        if not self._relay.cancelled():
-            self._relay.result()
+            relay.cancel()
+        if not relay.cancelled():
+            relay.result()
 
     get = head = post = put = patch = delete = answer
 
@@ -82,9 +93,12 @@ class MountHandler(GuardedHandler):
         self.set_header("Content-Type", "application/json")
         self.finish(error_document(self.path, status_code, message))
 
-    async def _write_frames(self) -> None:
+    def _begin(self, request: Request) -> asyncio.Task[None]:
+        return asyncio.create_task(self._write_frames(request))
+
+    async def _write_frames(self, request: Request) -> None:
         self._note_activity()
-        async with aclosing(self.mount.room.exchange(self._request())) as frames:
+        async with aclosing(self.mount.room.exchange(request)) as frames:
             try:
                 async for frame in frames:
                     if isinstance(frame, Head):
@@ -130,8 +144,18 @@ class MountHandler(GuardedHandler):
         limit = self.mount.max_body
         if self._body_size() > limit:
             raise HTTPError(413, f"request body is larger than {limit} bytes")
+        self._limit_body(limit)
+
+    def _accept_upload(self) -> None:
+        """A model's file goes through in chunks: the room reads while the client sends."""
+        self._limit_body(MAX_UPLOAD)
+        upload = self.mount.room.body()
+        self._send_on = upload.put
+        self._relay = self._begin(replace(self._request(), upload=upload))
+
+    def _limit_body(self, size: int) -> None:
         connection: Any = self.request.connection
-        connection.set_max_body_size(limit)
+        connection.set_max_body_size(size)
 
     def _body_size(self) -> int:
         """Bytes announced; a body of unknown length counts as large."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from jupyter_ext.app import OllmlxApp
+from ollmlx.body import Body
 from ollmlx.http import Head, Request
 from ollmlx.settings import Settings
 
@@ -19,6 +20,7 @@ class ScriptedRoom:
         self.asked: list[Request] = []
         self.began, self.ended, self.go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.is_busy = False
+        self.uploaded = 0
 
     def start(self) -> None: ...
 
@@ -26,6 +28,9 @@ class ScriptedRoom:
 
     def busy(self) -> bool:
         return self.is_busy
+
+    def body(self) -> Body:
+        return Body(asyncio.get_running_loop())
 
     async def exchange(self, request: Request) -> AsyncGenerator[Head | bytes, None]:
         self.asked.append(request)
@@ -47,6 +52,11 @@ class ScriptedRoom:
             yield b"1\n"
             await self.go_on.wait()
             yield b"2\n"
+            return
+        if request.upload is not None:
+            sizes = [len(chunk) async for chunk in request.upload.chunks()]
+            yield Head(201, [])
+            self.uploaded = sum(sizes)
             return
         said = {"method": request.method, "path": request.path, "headers": dict(request.headers)}
         yield Head(200, [("Content-Type", "application/json; charset=utf-8")])

@@ -83,6 +83,23 @@ class TestSizes:
         assert json.loads(response.body) == {"error": "request body is larger than 3000000 bytes"}
         assert room.asked == []
 
+    async def test_a_models_file_is_not_limited_and_never_held_whole(self, call, key, room):
+        path = f"/api/blobs/sha256:{'0' * 64}"
+        response = await call("POST", path, headers=key, body="x" * 4_000_000)
+        assert (response.code, response.body, room.uploaded) == (201, b"", 4_000_000)
+        assert room.asked[0].body == b""
+
+    async def test_a_client_that_leaves_an_upload_ends_it(
+        self, jp_http_port, jp_serverapp, http_server, key, room
+    ):
+        _, writer = await asyncio.open_connection("127.0.0.1", jp_http_port)
+        path = f"{jp_serverapp.base_url}ollama/api/blobs/sha256:{'0' * 64}"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n"
+        writer.write(f"{head}X-Api-Key: {key['x-api-key']}\r\n\r\nxxx".encode())
+        await room.began.wait()
+        writer.close()
+        await asyncio.wait_for(room.ended.wait(), 5)
+
     async def test_a_stranger_cannot_make_the_server_read_a_large_body(
         self, jp_http_port, jp_serverapp, http_server
     ):
