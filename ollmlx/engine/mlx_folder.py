@@ -62,7 +62,7 @@ def load_weights(
 ) -> nn.Module:
     """The model with all its weights in memory.  Raises `LoadFailed` saying what is wrong."""
     try:
-        model, _ = load_model(folder, lazy=True, model_config=_rope_fix(config))
+        model, _ = lazy_model(folder, config)
         for adapter in _checked(adapters):
             model = load_adapters(model, adapter)
         if mx.default_device() == mx.cpu:
@@ -73,6 +73,12 @@ def load_weights(
     except REFUSALS as error:
         raise LoadFailed(f"unable to load model {folder}: {error}") from error
     return model
+
+
+def lazy_model(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """The model with no weights read yet, and its whole configuration.  Raises `REFUSALS`."""
+    model, whole = load_model(folder, lazy=True, model_config=_rope_fix(config))
+    return model, whole
 
 
 def _checked(adapters: tuple[str, ...]) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ class Changes:
     """The folder that OLLAMA_MODELS names; it need not exist.  Everything here blocks."""
 
     def __init__(self, root: Path, prune: bool = True) -> None:
+        self.root = root
         self.shelf = Shelf(root)
         self.converted = root / "mlx"
         self._prune = prune
@@ -169,7 +170,7 @@ def link_weights(source: Path, folder: Path) -> None:
 
     Raises `CannotStore`.
     """
-    for path in _weight_files(source):
+    for path in weight_files(source):
         link(path, folder / path.relative_to(source))
 
 
@@ -184,7 +185,8 @@ def link(path: Path, target: Path) -> None:
             shutil.copyfile(real, target)
 
 
-def _weight_files(folder: Path) -> Iterator[Path]:
+def weight_files(folder: Path) -> Iterator[Path]:
+    """What a folder needs to be a model, words about it left out."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix in _KEPT and path.is_file() and not hidden and path.name != words.FILE:

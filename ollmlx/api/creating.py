@@ -1,0 +1,114 @@
+"""Create: a model out of another one, out of uploaded files, and out of words.
+
+What the request is made of decides the form of the model: GGUF goes into Ollama's store, folders
+of safetensors become MLX models.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from pathlib import PurePosixPath
+from typing import Any
+
+from ollmlx import names
+from ollmlx.api import creating_gguf, creating_mlx, transfers
+from ollmlx.api.answers import Answer
+from ollmlx.api.changes import changes
+from ollmlx.api.engine import Engine
+from ollmlx.api.progress import Frames, answered
+from ollmlx.errors import BadRequest, InvalidName, NotFound, OllmlxError
+from ollmlx.names import Name
+from ollmlx.prompt import gotemplate
+from ollmlx.store.blobs import BadDigest, canonical
+from ollmlx.store.changes import Changes
+from ollmlx.store.model import Model
+from ollmlx.wire.native import CreateRequest, ProgressResponse
+
+_TEXTS = ("model_family", "base_name", "quantization_level", "parameter_size")
+_COUNTS = ("context_length", "embedding_length")
+
+
+async def create(engine: Engine, request: CreateRequest) -> Answer:
+    for files in (request.files, request.draft_files, request.adapters):
+        _check_files(files)
+    if request.draft_quantize and not request.draft_files:
+        raise BadRequest("--draft-quantize requires a DRAFT model")
+    name = names.parse(names.installed(request.model or request.name))
+    return await answered(_created(engine, request, name), request.stream)
+
+
+def _check_files(files: Mapping[str, str]) -> None:
+    for name, digest in files.items():
+        path = PurePosixPath(name)
+        if not name or path.is_absolute() or ".." in path.parts or str(path) != name:
+            raise BadRequest("file path must be relative")
+        if not digest or "\0" in name:
+            raise BadDigest
+        canonical(digest)
+
+
+async def _created(engine: Engine, request: CreateRequest, name: Name) -> Frames:
+    store = changes(engine)
+    name = await asyncio.to_thread(store.spelling, name)
+    base = None
+    if request.from_:
+        _check_base(request)
+        async with aclosing(_pulled_if_missing(engine, request.from_)) as frames:
+            async for frame in frames:
+                yield frame
+        base = await asyncio.to_thread(engine.library.find, names.installed(request.from_))
+    elif not request.files:
+        raise BadRequest("neither 'from' or 'files' was specified")
+    _check_info(request.info)
+    await asyncio.to_thread(_check_template, request.template)
+    work = _work(store, base, request)
+    async with aclosing(work(store, base, request, name)) as frames:
+        async for frame in frames:
+            yield frame
+    yield ProgressResponse("success")
+
+
+def _check_base(request: CreateRequest) -> None:
+    if request.remote_host:
+        raise BadRequest("remote_host is not supported: ollmlx runs models on this machine only")
+    if names.as_path(request.from_):
+        raise InvalidName
+    names.parse(names.installed(request.from_))
+
+
+async def _pulled_if_missing(engine: Engine, name: str) -> Frames:
+    """The frames of a pull, its `success` too, for a model that is not installed."""
+    try:
+        await asyncio.to_thread(engine.library.find, names.installed(name))
+    except NotFound:
+        async with aclosing(transfers.pulling(engine, name)) as frames:
+            async for frame in frames:
+                yield frame
+
+
+def _work(store: Changes, base: Model | None, request: CreateRequest) -> Any:
+    folder = base.format == "mlx" if base else _holds_safetensors(request.files)
+    return creating_mlx.created if folder else creating_gguf.created
+
+
+def _holds_safetensors(files: Mapping[str, str]) -> bool:
+    return any(name.endswith(".safetensors") for name in files)
+
+
+def _check_template(template: str) -> None:
+    try:
+        gotemplate.parse(template)
+    except OllmlxError as error:
+        raise BadRequest(f"template error: {error}") from error
+
+
+def _check_info(info: Mapping[str, Any]) -> None:
+    for key in _TEXTS:
+        if not isinstance(info.get(key, ""), str):
+            raise BadRequest(f'info field "{key}" must be a string')
+    for key in _COUNTS:
+        value = info.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadRequest(f'info field "{key}" must be a number')
+        if value < 0 or value != int(value) or value >= 1 << 63:
+            raise BadRequest(f'info field "{key}" must be a non-negative integer')

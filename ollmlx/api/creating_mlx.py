@@ -1,0 +1,112 @@
+"""Create for MLX: a folder of safetensors, uploaded or of another model, with words beside it."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from ollmlx.api.progress import Frames
+from ollmlx.convert.recipes import Recipe, recipe
+from ollmlx.convert.subprocesses import progress
+from ollmlx.errors import BadRequest, OllmlxError, Unavailable
+from ollmlx.names import Name
+from ollmlx.store import details, words
+from ollmlx.store.appearing import appearing
+from ollmlx.store.changes import Changes, link, link_weights
+from ollmlx.store.documents import read_object
+from ollmlx.store.model import Model
+from ollmlx.store.weights import folder_template, readers, stop_parameters
+from ollmlx.store.words import Words
+from ollmlx.store.workspace import workspace
+from ollmlx.wire.native import CreateRequest, ProgressResponse
+
+QUANTISED = "0" * 19
+"""What Ollama calls the blob that is being rewritten."""
+_QUANTISE = "ollmlx.convert.quantise_mlx"
+ADAPTER = "adapter"
+
+
+async def created(store: Changes, base: Model | None, request: CreateRequest, name: Name) -> Frames:
+    """Raises `BadRequest`, `UnknownRecipe`, `NotConvertible`, `Unavailable`, `CannotStore` …"""
+    _check(request)
+    wanted = recipe(kind) if (kind := request.quantize or request.quantization) else None
+    with workspace(store.root) as work:
+        if base:
+            source = Path(base.path)
+        else:
+            source = work / "source"
+            yield ProgressResponse("converting model")
+            await asyncio.to_thread(_lay_out, store, request.files, source)
+        async with aclosing(_proved(source, work, wanted, kind, bool(base))) as frames:
+            async for frame in frames:
+                yield frame
+        if wanted:
+            source = work / "quantised"
+        spoken = (await asyncio.to_thread(_inherited, base, source)).changed(request)
+        yield ProgressResponse("writing manifest")
+        await asyncio.to_thread(_appear, store, name, source, spoken)
+
+
+def _check(request: CreateRequest) -> None:
+    if request.draft_files:
+        raise BadRequest("DRAFT is supported for GGUF models only")
+    if find_spec("mlx_lm") is None:
+        raise Unavailable("an MLX model needs MLX's engine: pip install 'ollmlx[mlx]'")
+
+
+def _lay_out(store: Changes, files: Mapping[str, str], folder: Path) -> None:
+    """Uploaded blobs under the names of their files.  Raises `OllmlxError` for a missing one."""
+    for name, digest in files.items():
+        path = store.shelf.blobs.path(digest)
+        if not path.is_file():
+            raise OllmlxError(f"open {path}: no such file or directory")
+        link(path, folder / name)
+
+
+async def _proved(
+    source: Path, work: Path, wanted: Recipe | None, kind: str, known: bool
+) -> Frames:
+    """Quantise the weights; or load them once, unless they are those of a model."""
+    if wanted:
+        has = await asyncio.to_thread(_type, source)
+        status = f"quantizing {has} model to {kind.upper()}"
+        total = await asyncio.to_thread(_bytes, source)
+        arguments = (_QUANTISE, str(source), str(work / "quantised"), kind)
+        async with aclosing(progress(*arguments)) as lines:
+            async for line in lines:
+                done = total * line["done"] // line["of"]
+                yield ProgressResponse(status, QUANTISED, total, done)
+        source = work / "quantised"
+    if wanted or not known:
+        yield ProgressResponse("verifying conversion")
+        async with aclosing(progress(_QUANTISE, str(source))) as lines:
+            async for _ in lines:
+                pass
+
+
+def _type(source: Path) -> str:
+    """Of the weights, as `list` names it."""
+    shards = [readers().shard(path) for path in sorted(source.glob("model*.safetensors"))]
+    dtype = shards[0].dtype if shards else ""
+    return details.of_config(read_object(source / "config.json"), 0, dtype).quantization_level
+
+
+def _bytes(source: Path) -> int:
+    return sum(path.stat().st_size for path in source.glob("*.safetensors"))
+
+
+def _inherited(base: Model | None, source: Path) -> Words:
+    if base is None:
+        return Words(parameters=stop_parameters(folder_template(source, readers())))
+    inherited = words.of_model(base)
+    return msgspec.structs.replace(inherited, adapter=words.in_folder(Path(base.path)).adapter)
+
+
+def _appear(store: Changes, name: Name, source: Path, spoken: Words) -> None:
+    with appearing(store.folder(name), replace=True) as folder:
+        link_weights(source, folder)
+        spoken.write(folder)
+    store.remove_manifest(name)

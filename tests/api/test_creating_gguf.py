@@ -1,0 +1,261 @@
+"""Create for GGUF through the open door: what is reported, what is written, what is refused."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import gguf
+import httpx
+import numpy as np
+import pytest
+
+from ollmlx.store.gguf import header
+from tests.api.creating import create, serving, statuses, upload
+from tests.store.shelf import CHATML, OllamaFolder, write_gguf
+from tests.toy import ToyModels
+
+CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+async def client(root: Path) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(root) as opened:
+        yield opened
+
+
+def manifest(root: Path, model: str = "made") -> dict[str, Any]:
+    path = root / "manifests/registry.ollama.ai/library" / model / "latest"
+    return json.loads(path.read_bytes())
+
+
+def layer(root: Path, kind: str, model: str = "made") -> bytes:
+    layers = manifest(root, model)["layers"]
+    digest = next(one["digest"] for one in layers if one["mediaType"].endswith(f".{kind}"))
+    return (root / "blobs" / digest.replace(":", "-")).read_bytes()
+
+
+def simple(path: Path, template: str) -> Path:
+    """The toy with a template that does nothing but write turns."""
+    reader = gguf.GGUFReader(path)
+    target = path.with_name("simple.gguf")
+    writer = gguf.GGUFWriter(target, "llama")
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name == "general.architecture":
+            continue
+        value = template if field.name == "tokenizer.chat_template" else field.contents()
+        sub = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, value, field.types[0], sub)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, np.array(tensor.data), raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
+async def test_a_file_becomes_a_model_with_the_template_of_its_family(client, root, toy: ToyModels):
+    digest = await upload(client, simple(toy.gguf, CHATML).read_bytes())
+    frames = await create(client, files={"toy.gguf": digest}, system="Be brief.", license="MIT")
+    assert statuses(frames) == [
+        "parsing GGUF",
+        "validating GGUF model",
+        "verifying conversion",
+        "using existing layer"
+        if frames[-8]["status"].startswith("using")
+        else "creating new layer",
+        "using autodetected template chatml",
+        "creating new layer",
+        "creating new layer",
+        "creating new layer",
+        "writing manifest",
+        "success",
+    ]
+    kinds = [one["mediaType"].rpartition(".")[2] for one in manifest(root)["layers"]]
+    assert kinds == ["model", "template", "system", "license", "params"]
+    assert (
+        layer(root, "params") == b'{"stop":["\\u003c|im_start|\\u003e","\\u003c|im_end|\\u003e"]}\n'
+    )
+    assert (await client.post("/api/show", json={"model": "made"})).json()["system"] == "Be brief."
+
+
+async def test_the_manifest_has_the_bytes_that_ollama_writes(client, root, tmp_path):
+    store = OllamaFolder(root)
+    weights = write_gguf(tmp_path / "w.gguf").read_bytes()
+    store.add(
+        "registry.ollama.ai/library/base/latest",
+        {**CONFIG, "parser": "qwen3"},
+        ("model", weights),
+        ("system", b"old"),
+        ("params", b'{"top_k": 3, "temperature": 1}'),
+        ("license", b"MIT"),
+    )
+    await create(
+        client,
+        **{"from": "BASE"},
+        system="new",
+        parameters={"temperature": 0.5, "stop": ["<b>"]},
+        messages=[{"role": "user", "content": ""}],
+    )
+    written = (root / "manifests/registry.ollama.ai/library/made/latest").read_bytes()
+
+    def entry(kind: str, data: bytes, source: str = "") -> str:
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        tail = f',"from":"{source}"' if source else ""
+        assert (root / "blobs" / digest.replace(":", "-")).read_bytes() == data
+        kind = f"application/vnd.{kind}"
+        return f'{{"mediaType":"{kind}","digest":"{digest}","size":{len(data)}{tail}}}'
+
+    image = "ollama.image."
+    config = (
+        b'{"model_format":"gguf","model_family":"llama","model_families":["llama"],'
+        b'"model_type":"768","file_type":"Q8_0","parser":"qwen3","architecture":"amd64",'
+        b'"os":"linux"}\n'
+    )
+    layers = [
+        entry(image + "model", weights, "base:latest"),
+        entry(image + "license", b"MIT", "base:latest"),
+        entry(image + "system", b"new"),
+        entry(
+            image + "params",
+            b'{"stop":["\\u003cb\\u003e"],"temperature":0.5,"top_k":3}\n',
+        ),
+        entry(image + "messages", b'[{"role":"user","content":""}]\n'),
+    ]
+    assert written.decode() == (
+        '{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json",'
+        f'"config":{entry("docker.container.image.v1+json", config)},'
+        f'"layers":[{",".join(layers)}]}}\n'
+    )
+
+
+async def test_weights_are_quantised_and_say_so(client, root, toy: ToyModels):
+    digest = await upload(client, toy.gguf.read_bytes())
+    frames = await create(client, files={"toy.gguf": digest}, quantize="q8_0")
+    assert statuses(frames)[:3] == [
+        "parsing GGUF",
+        "quantizing F32 model to Q8_0",
+        "verifying conversion",
+    ]
+    progress = [frame for frame in frames if frame["status"].startswith("quantizing")]
+    assert {frame["digest"] for frame in progress} == {"0" * 19}
+    assert progress[-1]["completed"] == progress[-1]["total"] == toy.gguf.stat().st_size
+    shown = (await client.post("/api/show", json={"model": "made"})).json()
+    assert shown["details"]["quantization_level"] == "Q8_0"
+    answer = await client.post(
+        "/api/generate",
+        json={"model": "made", "prompt": "hi", "stream": False, "options": {"num_predict": 2}},
+    )
+    assert answer.status_code == 200
+
+
+async def test_weights_in_parts_are_joined(client, root, toy: ToyModels, tmp_path):
+    names = split(toy.gguf, tmp_path)
+    digests = {path.name: await upload(client, path.read_bytes()) for path in names}
+    frames = await create(client, files=digests)
+    assert frames[-1] == {"status": "success"}
+    model = next(
+        one["digest"] for one in manifest(root)["layers"] if one["mediaType"].endswith(".model")
+    )
+    whole, joined = header(toy.gguf), header(root / "blobs" / model.replace(":", "-"))
+    assert {t.name for t in joined.tensors} == {t.name for t in whole.tensors}
+    assert "split.count" not in joined.meta or joined.meta["split.count"] in (0, 1)
+    one = dict(list(digests.items())[:1])
+    refused = await create(client, model="half", files=one)
+    assert "has 1 shards, expected 2" in refused[-1]["error"]
+    renamed = {"other.gguf": digests[names[0].name]}
+    refused = await create(client, model="half", files=renamed)
+    assert refused[-1]["error"] == (
+        'split GGUF "other.gguf" must use llama.cpp split filename pattern'
+    )
+
+
+def split(path: Path, folder: Path) -> list[Path]:
+    reader = gguf.GGUFReader(path)
+    half = len(reader.tensors) // 2
+    paths = []
+    for number, tensors in enumerate((reader.tensors[:half], reader.tensors[half:])):
+        target = folder / f"toy-{number + 1:05}-of-00002.gguf"
+        writer = gguf.GGUFWriter(target, "llama")
+        for field in reader.fields.values() if number == 0 else ():
+            if field.name.startswith("GGUF.") or field.name == "general.architecture":
+                continue
+            sub = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(field.name, field.contents(), field.types[0], sub)
+        writer.add_uint16("split.no", number)
+        writer.add_uint16("split.count", 2)
+        writer.add_int32("split.tensors.count", len(reader.tensors))
+        for tensor in tensors:
+            writer.add_tensor(tensor.name, np.array(tensor.data), raw_dtype=tensor.tensor_type)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        paths.append(target)
+    return paths
+
+
+async def test_overwriting_a_model_removes_what_only_it_had(client, root, tmp_path):
+    store = OllamaFolder(root)
+    weights = write_gguf(tmp_path / "w.gguf").read_bytes()
+    store.add("registry.ollama.ai/library/base/latest", CONFIG, ("model", weights))
+    await create(client, **{"from": "base"}, system="first")
+    first = set((root / "blobs").iterdir())
+    await create(client, **{"from": "base"}, system="second")
+    assert len(first - set((root / "blobs").iterdir())) == 1
+    assert layer(root, "system") == b"second"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "message"),
+    [
+        ({"model": ""}, 400, "invalid model name"),
+        ({"files": {"/etc/x.gguf": "sha256:1"}}, 400, "file path must be relative"),
+        ({"files": {"../x.gguf": "sha256:1"}}, 400, "file path must be relative"),
+        ({"files": {"x.gguf": ""}}, 400, "invalid digest format"),
+        ({}, 400, "neither 'from' or 'files' was specified"),
+        ({"from": "base", "template": "{{ .Prompt"}, 400, "template error: "),
+        ({"from": "/etc/passwd"}, 400, "invalid model name"),
+        ({"from": "base", "info": {"model_family": 1}}, 400, 'info field "model_family" must be a'),
+        ({"from": "base", "info": {"context_length": -1}}, 400, 'info field "context_length" must'),
+        ({"from": "base", "quantize": "Q9"}, 500, "unsupported quantization type Q9 - supported"),
+        ({"from": "base", "quantize": "Q4_0"}, 500, "quantization is only supported for F16, BF16"),
+        ({"from": "base", "draft_quantize": "F16"}, 400, "--draft-quantize requires a DRAFT model"),
+        ({"from": "base", "remote_host": "x"}, 400, "remote_host is not supported"),
+        ({"files": {"x.txt": "T"}}, 400, "unknown type"),
+        ({"files": {"x.gguf": "T"}}, 500, "parsing GGUF"),
+        ({"files": {"x.gguf": "sha256:" + "0" * 64}}, 500, "parsing GGUF"),
+    ],
+)
+async def test_refusals_are_worded_as_ollama_words_them(
+    client, root, tmp_path, request_, status, message
+):
+    weights = write_gguf(tmp_path / "w.gguf").read_bytes()
+    OllamaFolder(root).add("registry.ollama.ai/library/base/latest", CONFIG, ("model", weights))
+    text = await upload(client, b"only text")
+    files = {k: text if v == "T" else v for k, v in request_.get("files", {}).items()}
+    body = {"model": "made", **request_, **({"files": files} if files else {})}
+    response = await client.post("/api/create", json=body)
+    first = json.loads(response.text.splitlines()[0])
+    if "status" in first:
+        assert (response.status_code, first["status"]) == (200, message)
+        last = json.loads(response.text.splitlines()[-1])["error"]
+        assert last == "supplied file was not in GGUF format" or last.startswith("open /")
+    else:
+        assert (response.status_code, first["error"][: len(message)]) == (status, message)
+    assert not (root / "manifests/registry.ollama.ai/library/made").exists()
+
+
+async def test_a_hostile_header_costs_an_error(client, root):
+    bomb = b"GGUF" + (3).to_bytes(4, "little") + (1 << 60).to_bytes(8, "little") * 2
+    digest = await upload(client, bomb)
+    frames = await create(client, files={"x.gguf": digest})
+    assert "not believable" in frames[-1]["error"]
+    assert list((root / "manifests").glob("**/made")) == []

@@ -1,0 +1,133 @@
+"""Create for folders of safetensors through the open door."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.creating import create, serving, statuses, upload, upload_folder
+from tests.toy import REPLY, ToyModels
+
+FOLDER = "mlx/registry.ollama.ai/library/made/latest"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+async def client(root: Path) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(root) as opened:
+        yield opened
+
+
+async def said(client: httpx.AsyncClient, model: str = "made") -> str:
+    messages = [{"role": "user", "content": "hi"}]
+    body = {"model": model, "messages": messages, "stream": False, "options": {"temperature": 0}}
+    response = await client.post("/api/chat", json=body)
+    assert response.status_code == 200, response.text
+    return str(response.json()["message"]["content"])
+
+
+async def test_a_folder_becomes_an_mlx_model_with_words_of_its_own(
+    client, root, scripted: ToyModels
+):
+    files = await upload_folder(client, scripted.mlx)
+    frames = await create(
+        client,
+        files=files,
+        system="Be brief.",
+        license=["MIT"],
+        parameters={"top_k": 3},
+        messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+    )
+    assert statuses(frames) == [
+        "converting model",
+        "verifying conversion",
+        "writing manifest",
+        "success",
+    ]
+    shown = (await client.post("/api/show", json={"model": "made"})).json()
+    assert shown["system"] == "Be brief."
+    assert shown["license"] == "MIT"
+    assert "top_k                          3" in shown["parameters"].splitlines()
+    assert [m["content"] for m in shown["messages"]] == ["a", "b"]
+    assert shown["details"]["format"] == "safetensors"
+    listed = (await client.get("/api/tags")).json()["models"]
+    assert [m["name"] for m in listed] == ["made:latest"]
+    assert await said(client) == REPLY
+
+
+async def test_a_model_made_from_another_shares_its_weights_and_inherits_its_words(
+    client, root, scripted: ToyModels
+):
+    files = await upload_folder(client, scripted.mlx)
+    await create(client, files=files, system="First.", parameters={"top_k": 3})
+    frames = await create(client, model="next", **{"from": "made"}, parameters={"seed": 1})
+    assert statuses(frames) == ["writing manifest", "success"]
+    next_folder = root / FOLDER.replace("made", "next")
+    weights = "model.safetensors"
+    assert (next_folder / weights).samefile(root / FOLDER / weights)
+    shown = (await client.post("/api/show", json={"model": "next"})).json()
+    assert shown["system"] == "First."
+    assert {"seed", "top_k"} <= {line.split()[0] for line in shown["parameters"].splitlines()}
+    assert shown["details"]["parent_model"] == "made:latest"
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [("int4-g32", "int4"), ("Q8_0", "int8"), ("mxfp4", "mxfp4"), ("mixed_3_6", "int3")],
+)
+async def test_a_folder_is_quantised_as_the_recipe_says(
+    client, root, scripted: ToyModels, kind: str, level: str
+):
+    files = await upload_folder(client, scripted.mlx)
+    frames = await create(client, files=files, quantize=kind)
+    assert frames[-1] == {"status": "success"}
+    assert f"quantizing F32 model to {kind.upper()}" in statuses(frames)
+    shown = (await client.post("/api/show", json={"model": "made"})).json()
+    assert shown["details"]["quantization_level"] == level
+    config = json.loads((root / FOLDER / "config.json").read_text())
+    assert config["quantization"]["bits"] == int(level[-1])
+
+
+async def test_a_quantised_model_still_answers_and_is_not_quantised_again(
+    client, root, scripted: ToyModels
+):
+    files = await upload_folder(client, scripted.mlx)
+    await create(client, files=files, quantize="int8")
+    assert await said(client) == REPLY
+    again = await create(client, model="again", **{"from": "made"}, quantize="int4")
+    assert again[-1]["error"] == ("quantization is only supported for F16, BF16 and F32 models")
+    assert not (root / FOLDER.replace("made", "again")).exists()
+
+
+async def test_weights_that_no_model_can_be_made_of_are_refused(client, root, scripted):
+    files = await upload_folder(client, scripted.mlx)
+    files["config.json"] = await upload(client, b'{"model_type": "llama", "hidden_size": 3}')
+    frames = await create(client, files=files)
+    assert "error" in frames[-1]
+    assert not (root / FOLDER).exists()
+    assert list((root / ".ollmlx-work").iterdir()) == []
+
+
+async def test_code_in_a_folder_is_never_run(client, root, scripted, tmp_path):
+    files = await upload_folder(client, scripted.mlx)
+    config = json.loads((scripted.mlx / "config.json").read_text())
+    proof = tmp_path / "run"
+    code = f"open({str(proof)!r}, 'w')".encode()
+    files["evil.py"] = await upload(client, code)
+    files["config.json"] = await upload(
+        client, json.dumps({**config, "model_file": "evil.py"}).encode()
+    )
+    frames = await create(client, files=files)
+    assert "custom module" in frames[-1]["error"]
+    assert not proof.exists()
+
+
+async def test_an_unknown_recipe_is_refused_before_anything_is_read(client, scripted):
+    frames = await create(client, files=await upload_folder(client, scripted.mlx), quantize="Q9")
+    assert frames[0]["error"].startswith("unsupported quantization type Q9")
