@@ -324,11 +324,8 @@ class PullRequest(Struct):
     stream: bool | None = None
 
 
-class PushRequest(Struct):
-    model: str = ""
-    name: str = ""
-    insecure: bool = False
-    stream: bool | None = None
+class PushRequest(PullRequest):
+    """Its twin, told apart in error texts."""
 
 
 class CopyRequest(Struct):
