@@ -81,6 +81,11 @@ def test_pieces_count_where_a_server_does_not():
     assert (timeline.tokens, timeline.counted) == (2, False)
 
 
+def test_an_answer_of_end_tokens_alone_has_the_time_of_its_end():
+    timeline = recorded(b'{"response":"","done":true,"eval_count":1}\n').timeline()
+    assert (timeline.stamps, timeline.tokens, timeline.text) == ((1.0,), 1, "")
+
+
 @pytest.mark.parametrize(
     ("chunk", "reason"),
     [

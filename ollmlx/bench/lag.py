@@ -18,6 +18,7 @@ from ollmlx.bench.timeline import Timeline
 
 LIMIT = 0.020
 _POLL_SECONDS = 0.01
+_WHO = ("lag", "control", "GET /api")
 
 
 class Spread(Struct, frozen=True):
@@ -36,6 +37,8 @@ class Lag(Struct, frozen=True):
     """`loading`, `idle` or `streaming`."""
     beats: Spread
     """How late the metronome in the server woke up."""
+    control: Spread
+    """How late a metronome was in a process that did nothing else: the machine's own part."""
     polls: Spread
     """GET /api, asked for from outside: the whole round trip."""
     tokens: int
@@ -59,11 +62,12 @@ def lag(
         with probe.phase("streaming") as written:
             written += served.run(texts.prompts(key, streams, 32), tokens)
         results = probe.lags
-    table = [["phase", "beats", "lag p50", "p99", "worst", "GET /api p50", "p99", "worst"]]
+    spreads = [f"{who} {share}" for who in _WHO for share in ("p50", "p99", "worst")]
+    table = [["phase", "beats", *spreads]]
     for found in results:
-        beats, polls = found.beats, found.polls
-        times = (beats.p50, beats.p99, beats.worst, polls.p50, polls.p99, polls.worst)
-        table.append([found.phase, str(beats.count), *map(milliseconds, times)])
+        measured = (found.beats, found.control, found.polls)
+        times = [time for spread in measured for time in (spread.p50, spread.p99, spread.worst)]
+        table.append([found.phase, str(found.beats.count), *map(milliseconds, times)])
     what = f"seconds of event-loop lag, p99, {streams} streams"
     bars = [Bar(what, found.beats.p99, LIMIT) for found in results if found.phase == "streaming"]
     return Outcome(results, table, bars)
@@ -85,14 +89,16 @@ class Probe:
         over = threading.Event()
         poller = threading.Thread(target=self._poll, args=(polls, over))
         self._take()
-        poller.start()
-        try:
-            yield written
-        finally:
-            over.set()
-            poller.join()
+        with machine.metronome() as control:
+            poller.start()
+            try:
+                yield written
+            finally:
+                over.set()
+                poller.join()
         tokens = sum(timeline.tokens for timeline in written)
-        self.lags.append(Lag(name, _spread(self._take()), _spread(polls), tokens))
+        lags = (_spread(self._take()), _spread(control), _spread(polls))
+        self.lags.append(Lag(name, *lags, tokens))
 
     def _take(self) -> list[float]:
         with httpx.Client(**self._options, timeout=30) as client:  # type: ignore[arg-type]  # a dict of several types

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 import psutil
 
 from ollmlx.errors import OllmlxError
@@ -72,6 +73,18 @@ def jupyter_server(slots: int) -> Generator[Started, None, None]:
         with _running([*command, f"--ServerApp.root_dir={folder}"], environment) as process:
             process.wait_for(f"{root}/api")
             yield Started(f"{root}/ollama", process.pid, token, root)
+
+
+@contextmanager
+def metronome() -> Generator[list[float], None, None]:
+    """Lags of a metronome in a process of its own; the list is filled when the block ends."""
+    lags: list[float] = []
+    command = [sys.executable, "-m", "ollmlx.bench.metronome"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+        yield lags
+        heard, _ = process.communicate()
+    lags += msgspec.json.decode(heard, type=list[float])
 
 
 def free_port() -> int:

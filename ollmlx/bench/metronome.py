@@ -1,10 +1,13 @@
 """A Jupyter extension that listens to the server's event loop; only the benchmark switches it on.
 
 It wants to wake up every few milliseconds and notes how late it was.  GET /bench/metronome gives
-the lags since the last call.
+the lags since the last call.  Run as a program it beats in a process of its own, which shows how
+late the machine alone makes it, and writes the lags of all its life when its stdin ends.
 """
 
 import asyncio
+import json
+import sys
 from typing import Any
 
 from jupyter_server.base.handlers import APIHandler
@@ -51,3 +54,15 @@ def _load_jupyter_server_extension(app: Any) -> None:
     app.web_app.add_handlers(".*$", [(route, MetronomeHandler, {"metronome": metronome})])
     # Kept by the server for as long as it lives: a loop holds its tasks only weakly.
     app.web_app.settings["bench_metronome"] = app.io_loop.asyncio_loop.create_task(metronome.beat())
+
+
+async def _alone() -> None:
+    metronome = Metronome()
+    beating = asyncio.create_task(metronome.beat())
+    await asyncio.to_thread(sys.stdin.read)
+    beating.cancel()
+    sys.stdout.write(json.dumps(metronome.take()))
+
+
+if __name__ == "__main__":
+    asyncio.run(_alone())

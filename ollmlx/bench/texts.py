@@ -36,4 +36,4 @@ def question(key: str, tokens: int) -> list[Message]:
 def follow_up(history: Sequence[Message], answer: str) -> list[Message]:
     """The conversation's second turn."""
     said = {"role": "assistant", "content": answer}
-    return [*history, said, {"role": "user", "content": "Go on."}]
+    return [*history, said, {"role": "user", "content": "Tell me more about the first of them."}]

@@ -74,14 +74,19 @@ class Recording:
             await self._news.wait()
 
     def timeline(self) -> Timeline:
-        """Raises `AnswerFailed` for an error in the stream, and for one without any text."""
-        stamps, text, tokens, prompt_tokens = [], "", 0, 0
-        for stamp, event in self._events():
+        """Raises `AnswerFailed` for an error in the stream, and for one that answers nothing.
+
+        An answer of tokens without text has one stamp, that of its end.
+        """
+        stamps, text, tokens, prompt_tokens, end = [], "", 0, 0, 0.0
+        for end, event in self._events():
             piece, written, read = _understand(event)
             if piece:
-                stamps.append(stamp)
+                stamps.append(end)
             text += piece
             tokens, prompt_tokens = max(tokens, written), max(prompt_tokens, read)
+        if tokens and not stamps:
+            stamps.append(end)
         if not stamps:
             raise AnswerFailed("the answer has no text")
         counted = tokens > 0
