@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from ollmlx import names
@@ -13,10 +15,12 @@ from ollmlx.api.sharing import Work
 from ollmlx.engine.fit import OVERHEAD, free_memory, gib
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.names import Name
+from ollmlx.store import shortnames
 from ollmlx.store.blobs import check_room
-from ollmlx.store.download import DigestDiffers, Download
+from ollmlx.store.download import DigestDiffers, Download, Source
+from ollmlx.store.hub import Hub, Wanted, is_from_hub
 from ollmlx.store.layers import Layer, Manifest
-from ollmlx.store.partial import Partial
+from ollmlx.store.partial import is_whole, missing_bytes
 from ollmlx.store.registry import BlobSource, Registry
 from ollmlx.store.shelf import LayerGone, Shelf
 from ollmlx.store.transport import Session
@@ -44,13 +48,17 @@ class NeedsOtherRuntime(OllmlxError):
 
 
 async def pull(engine: Engine, request: PullRequest) -> Answer:
-    name = _pulled(request.model or request.name)
-    return await answered(_from_registry(engine, name, request.insecure), request.stream)
+    frames = pulling(engine, request.model or request.name, request.insecure)
+    return await answered(frames, request.stream)
 
 
-def pulling(engine: Engine, text: str) -> Frames:
-    """The frames of a pull that is a part of something larger.  Raises as `pull`."""
-    return _from_registry(engine, _pulled(text), insecure=False)
+def pulling(engine: Engine, text: str, insecure: bool = False) -> Frames:
+    """Progress of a model on its way here, from a registry or from the hub.
+
+    Raises `InvalidName` or `BadRequest` at once; the frames raise what keeps it from coming.
+    """
+    name = shortnames.meant(_pulled(text))
+    return _from_hub(engine, name) if is_from_hub(name) else _from_registry(engine, name, insecure)
 
 
 def _pulled(text: str) -> Name:
@@ -73,8 +81,8 @@ async def _from_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
     registry = Registry(name, session, insecure)
     manifest, data = await _ask(session, lambda: _manifest(registry))
     await asyncio.to_thread(_check_disk, shelf, manifest)
-    if warning := _memory_warning(sum(layer.size for layer in manifest.blobs)):
-        yield ProgressResponse(warning)
+    for frame in _memory_warning(sum(layer.size for layer in manifest.blobs)):
+        yield frame
     old = await asyncio.to_thread(shelf.read, name)
     for round_ in range(_ROUNDS):
         async with aclosing(_layers(engine, shelf, registry, manifest)) as frames:
@@ -115,19 +123,18 @@ def _manifest(registry: Registry) -> tuple[Manifest, bytes]:
 
 def _check_disk(shelf: Shelf, manifest: Manifest) -> None:
     """Raises `NoRoom`."""
-    missing = 0
-    for layer in manifest.blobs:
-        partial = Partial(shelf.blobs.path(layer.digest), layer.size)
-        missing += 0 if partial.finished else layer.size - partial.completed_elsewhere()
-    check_room(shelf.blobs.folder, missing)
+    blobs = shelf.blobs
+    missing = (missing_bytes(blobs.path(layer.digest), layer.size) for layer in manifest.blobs)
+    check_room(blobs.folder, sum(missing))
 
 
-def _memory_warning(size: int) -> str:
-    """A line for people when a model of so many bytes cannot run here now, else empty."""
+def _memory_warning(size: int) -> list[ProgressResponse]:
+    """A line for people when a model of so many bytes cannot run here now, else none."""
     needed, free = size + OVERHEAD, free_memory()
     if needed <= free:
-        return ""
-    return f"this model does not fit in memory now: it needs {gib(needed)}, {gib(free)} are free"
+        return []
+    text = f"this model does not fit in memory now: it needs {gib(needed)}, {gib(free)} are free"
+    return [ProgressResponse(text)]
 
 
 async def _layers(engine: Engine, shelf: Shelf, registry: Registry, manifest: Manifest) -> Frames:
@@ -144,20 +151,71 @@ async def _layers(engine: Engine, shelf: Shelf, registry: Registry, manifest: Ma
 
 
 async def _blob(engine: Engine, shelf: Shelf, registry: Registry, layer: Layer) -> Frames:
-    status = f"pulling {layer.digest[7:19]}"
     path = shelf.blobs.path(layer.digest)
-    if await asyncio.to_thread(lambda: Partial(path, layer.size).finished):
-        yield ProgressResponse(status, layer.digest, layer.size, layer.size)
+
+    def source(session: Session) -> Source:
+        return BlobSource(registry, session, layer.digest)
+
+    async with aclosing(_download(engine, path, layer.digest, layer.size, source)) as frames:
+        async for frame in frames:
+            yield frame
+
+
+async def _download(
+    engine: Engine, path: Path, digest: str, size: int, source: Callable[[Session], Source]
+) -> Frames:
+    """One file; a single line when it is there."""
+    status = f"pulling {digest[7:19]}"
+    if await asyncio.to_thread(is_whole, path, size):
+        yield ProgressResponse(status, digest, size, size)
         return
 
     def begin() -> Download:
         session = Session()
-        source = BlobSource(registry, session, layer.digest)
-        return Download(path, layer.digest, layer.size, source, session)
+        return Download(path, digest, size, source(session), session)
 
-    async with aclosing(engine.sharing.follow(layer.digest, begin)) as works:
+    async with aclosing(engine.sharing.follow(str(path), begin)) as works:
         async for work in works:
-            yield ProgressResponse(status, layer.digest, layer.size, work.completed)
+            yield ProgressResponse(status, digest, size, work.completed)
+
+
+async def _from_hub(engine: Engine, name: Name) -> Frames:
+    yield ProgressResponse("pulling manifest")
+    hub = await asyncio.to_thread(Hub)
+    try:
+        if hub.offline:
+            await asyncio.to_thread(engine.library.find, name.display)
+            yield ProgressResponse("success")
+            return
+        wanted = await asyncio.to_thread(hub.look_up, name)
+    except OllmlxError as error:
+        raise PullFailed(f"pull model manifest: {error}") from error
+    await asyncio.to_thread(hub.check_room, wanted)
+    for frame in _memory_warning(sum(file.size for file in wanted.weights)):
+        yield frame
+    async with aclosing(_hub_files(engine, hub, wanted)) as frames:
+        async for frame in frames:
+            yield frame
+    yield ProgressResponse("writing manifest")
+    await asyncio.to_thread(hub.place, wanted, wanted.weights)
+    await asyncio.to_thread(hub.publish, wanted)
+    yield ProgressResponse("success")
+
+
+async def _hub_files(engine: Engine, hub: Hub, wanted: Wanted) -> Frames:
+    if wanted.small:
+        yield ProgressResponse("pulling settings and tokenizer")
+        await asyncio.to_thread(hub.place, wanted, wanted.small)
+    for file in wanted.weights:
+        if not file.sha256:
+            continue  # so small that the hub keeps it in git: it comes when it is placed
+        path, source = hub.blob(wanted, file), partial(hub.source, wanted, file)
+        async with aclosing(
+            _download(engine, path, f"sha256:{file.sha256}", file.size, source)
+        ) as frames:
+            async for frame in frames:
+                yield frame
+    yield ProgressResponse("verifying sha256 digest")
 
 
 async def push(engine: Engine, request: PushRequest) -> Answer:

@@ -14,7 +14,7 @@ from ollmlx import names
 from ollmlx.errors import LoadFailed, NotFound, OllmlxError
 from ollmlx.names import Name
 from ollmlx.settings import Settings
-from ollmlx.store import capabilities, embedded, folders, snapshots
+from ollmlx.store import capabilities, embedded, folders, shortnames, snapshots
 from ollmlx.store.manifests import NotHere, OllamaStore
 from ollmlx.store.model import Model
 from ollmlx.store.snapshots import Snapshots
@@ -75,7 +75,7 @@ class Library:
             self._ollama.find(name)
             or self._find_converted(name)
             or self._find_embedded(name)
-            or self._snapshots.find(name)
+            or self._snapshots.find(shortnames.meant(name))
         )
 
     def _find_converted(self, name: Name) -> Model | None:

@@ -81,10 +81,8 @@ class Partial:
 
     @property
     def finished(self) -> bool:
-        """Whether the target is there, whole; it only ever appears whole."""
-        with suppress(FileNotFoundError):
-            return self.target.stat().st_size == self.total
-        return False
+        """Whether the target is there."""
+        return is_whole(self.target, self.total)
 
     def begin_again(self, whole: bool = False) -> None:
         """Forget what is there; `whole` for servers that do not know ranges.
@@ -174,6 +172,19 @@ class Partial:
     def _remove_journal(self) -> None:
         for path in self._journals():
             path.unlink(missing_ok=True)
+
+
+def is_whole(target: Path, total: int) -> bool:
+    """Whether a file is there with all its bytes; it only ever appears with right ones."""
+    with suppress(FileNotFoundError):
+        return target.stat().st_size == total
+    return False
+
+
+def missing_bytes(target: Path, total: int) -> int:
+    """What a download of `target` still has to fetch."""
+    partial = Partial(target, total)
+    return 0 if partial.finished else total - partial.completed_elsewhere()
 
 
 def plan(total: int, most: int = MOST_PARTS) -> list[Part]:

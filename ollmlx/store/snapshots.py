@@ -5,20 +5,21 @@ Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache.
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ollmlx import names
 from ollmlx.errors import InvalidName
 from ollmlx.names import Name
+from ollmlx.store import quantizations
 from ollmlx.store.folders import in_folder
 from ollmlx.store.model import Model
-from ollmlx.store.weights import Weights, gguf_model
+from ollmlx.store.quantizations import first_files
+from ollmlx.store.weights import Weights, gguf_model, with_projectors
 
 _HOSTS = (names.HOST, "hf.co", "huggingface.co")
-_QUANTIZATION = re.compile(r"[-._]((?:IQ|Q|TQ)\d\w*|BF16|F16|F32|MXFP4\w*)\.gguf", re.IGNORECASE)
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -56,40 +57,55 @@ class Snapshots:
         return self._quantized(folder, name) if folder else None
 
     def entries(self) -> Iterator[tuple[Name, Path]]:
-        """Every repository whose name a model can have, with the files of its main branch."""
+        """Every model whose name can be spelled, with the files of its repository's main branch.
+
+        A repository of safetensors is one model, one of GGUFs a model for each quantisation.
+        """
         for repository in self._repositories():
             _, organisation, model = repository.name.split("--", 2)
             folder = _snapshot(repository, names.TAG)
-            if folder is None or not any(folder.glob("*.safetensors")):
+            if folder is None:
                 continue
-            try:
-                yield names.parse(f"{organisation}/{model}"), folder
-            except InvalidName:
-                continue  # a repository that no model name can spell
+            stem = f"{organisation}/{model}"
+            whole = any(folder.glob("*.safetensors"))
+            tags = [] if whole else map(quantizations.quantization, first_files(_ggufs(folder)))
+            for text in [stem] if whole else [f"hf.co/{stem}:{tag}" for tag in tags if tag]:
+                with suppress(InvalidName):  # a repository that no model name can spell
+                    yield names.parse(text), folder
 
     def read(self, name: Name, folder: Path) -> Model | None:
         """None for what cannot chat: a cache also holds much that no engine here runs.
 
         Raises as `find`.
         """
-        model = self._whole(folder, name)
-        return model if model.chat_template else None
+        if any(folder.glob("*.safetensors")):
+            model = self._whole(folder, name)
+            return model if model.chat_template else None
+        return self._quantized(folder, name)
 
     def _whole(self, folder: Path, name: Name) -> Model:
+        if not any(folder.glob("*.safetensors")) and (model := self._quantized(folder, name)):
+            return model
         return in_folder(folder, name.display, "huggingface", self._weights, full_name=name.full)
 
     def _quantized(self, folder: Path, name: Name) -> Model | None:
-        """The GGUF whose file name ends in the tag."""
-        for path in sorted(folder.glob("*.gguf")):
-            match = _QUANTIZATION.search(path.name)
-            if match and match[1].lower() == name.tag.lower():
-                return gguf_model(
-                    path, name.display, "huggingface", self._weights, full_name=name.full
-                )
-        return None
+        """The GGUF whose file name ends in the tag, with what it sees through."""
+        paths = _ggufs(folder)
+        first = quantizations.choose(paths, name.tag)
+        if first is None:
+            return None
+        model = gguf_model(
+            folder / first, name.display, "huggingface", self._weights, full_name=name.full
+        )
+        projector = quantizations.projector(paths, first)
+        return with_projectors(model, [folder / projector] if projector else [], self._weights)
 
     def _repositories(self) -> list[Path]:
         return sorted(p for p in self._root.glob("models--*--*") if p.is_dir())
+
+
+def _ggufs(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.gguf"))
 
 
 def _snapshot(repository: Path, revision: str) -> Path | None:

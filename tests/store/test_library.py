@@ -254,8 +254,11 @@ def test_a_tag_is_the_quantization_of_a_cached_gguf(library: Library, hub: Path)
     path = write_gguf(folder / "m-Q4_K_M.gguf")
     write_gguf(folder / "m-Q8_0.gguf")
     assert library.find("hf.co/org/m-GGUF:q4_k_m").path == str(path)
-    with pytest.raises(NotAModel, match="has 2 GGUF models"):
-        library.find("hf.co/org/m-GGUF")
+    assert library.find("hf.co/org/m-GGUF").path == str(path)
+    assert {model.name for model in library.list()} == {
+        "hf.co/org/m-GGUF:Q4_K_M",
+        "hf.co/org/m-GGUF:Q8_0",
+    }
 
 
 def test_a_cached_repository_that_cannot_chat_is_not_listed(library: Library, hub: Path) -> None:
