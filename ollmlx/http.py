@@ -266,13 +266,17 @@ class Door(web.RequestHandler):
             async with aclosing(exchange(self._engine, request)) as frames:
                 async for frame in frames:
                     if isinstance(frame, Head):
-                        self.set_status(frame.status)
-                        for name, value in frame.headers:
-                            self.set_header(name, value)
+                        self._begin(frame, self.request.path.removesuffix(path))
                     else:
                         self.write(frame)
                         if self._streams():
                             await self.flush()
+
+    def _begin(self, head: Head, before: str) -> None:
+        """`before` is what stood before the path: the secret, if there is one."""
+        self.set_status(head.status)
+        for name, value in head.headers:
+            self.set_header(name, before + value if name == "Location" else value)
 
     def _streams(self) -> bool:
         kind = self._headers.get("Content-Type", "")

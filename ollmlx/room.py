@@ -63,6 +63,7 @@ class Room:
 
     async def exchange(self, request: Request) -> AsyncGenerator[Frame, None]:
         """`http.exchange` for callers on any other event loop.  Closing it cancels the request."""
+        # No limit: an answer that nobody reads ends after ten windows of its model.
         here, frames = asyncio.get_running_loop(), asyncio.Queue[Frame | BaseException | None]()
 
         def put(item: Frame | BaseException | None) -> None:
@@ -93,13 +94,13 @@ class Room:
                 self._call(self._shut()).result()
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 self._thread.join()
+            self._loop.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)

@@ -360,6 +360,8 @@ async def test_a_secret_door_serves_nothing_without_its_secret(room):
     async with httpx.AsyncClient(trust_env=False) as client:
         base = f"http://127.0.0.1:{port}"
         assert (await client.get(f"{base}/t/sesame/api/version")).status_code == 200
+        moved = await client.get(f"{base}/t/sesame/api/tags/")
+        assert moved.headers["Location"] == "/t/sesame/api/tags"
         for path in ("/api/version", "/t/simsim/api/version", "/t"):
             assert (await client.get(base + path)).status_code == 404
 
