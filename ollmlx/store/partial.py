@@ -146,11 +146,14 @@ class Partial:
         return sum(part.completed for part in self._read_journal())
 
     def _resume(self) -> None:
-        self.parts = self._read_journal()
-        there = os.fstat(self.descriptor)
-        if there.st_size != self.total or not _tile(self.parts, self.total):
+        parts = self._read_journal()
+        known = os.fstat(self.descriptor).st_size == self.total and _tile(parts, self.total)
+        there = sum(part.completed for part in parts) if known else 0
+        check_room(self.path.parent, self.total - there)
+        if known:
+            self.parts = parts
+        else:
             self.begin_again()
-        check_room(self.path.parent, self.total - sum(part.completed for part in self.parts))
 
     def _read_journal(self) -> list[Part]:
         parts = []
