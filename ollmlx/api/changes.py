@@ -20,7 +20,8 @@ GATHERED = 4 << 20
 
 
 def changes(engine: Engine) -> Changes:
-    return Changes(engine.settings.models.expanduser())
+    settings = engine.settings
+    return Changes(settings.models.expanduser(), prune=not settings.noprune)
 
 
 async def copy(engine: Engine, request: native.CopyRequest) -> Answer:

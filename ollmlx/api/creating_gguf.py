@@ -14,7 +14,7 @@ from ollmlx.convert.subprocesses import progress
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.names import Name
 from ollmlx.store import families
-from ollmlx.store.changes import Changes, link
+from ollmlx.store.changes import Changes, MissingBlob, lay_out, link
 from ollmlx.store.config import Config
 from ollmlx.store.details import FILE_TYPES
 from ollmlx.store.gguf import Header, header
@@ -55,7 +55,7 @@ async def created(store: Changes, base: Model | None, request: CreateRequest, na
     """Raises `BadRequest`, `BadSplit`, `BadGguf`, `CannotStore` …"""
     with workspace(store.root) as folder:
         plan = _Plan(store, request, await asyncio.to_thread(_begun, store, base, request))
-        async with aclosing(_gathered(plan)) as frames:
+        async with aclosing(_gathered(plan, folder)) as frames:
             async for frame in frames:
                 yield frame
         async with aclosing(_rewritten(plan, folder)) as frames:
@@ -69,26 +69,52 @@ async def created(store: Changes, base: Model | None, request: CreateRequest, na
 
 def _begun(store: Changes, base: Model | None, request: CreateRequest) -> Making:
     config = Config(renderer=request.renderer, parser=request.parser, requires=request.requires)
-    return store.base(base, config) if base else Making(store.shelf, config)
+    if not base:
+        return Making(store.shelf, config)
+    making = store.base(base, config)
+    if base.source != "ollama" and (family := families.detected(base.chat_template)):
+        # What Ollama's own import of the same file would have given it.
+        blob = store.shelf.blobs.add(family.template.encode())
+        making.add_file("template", blob.digest, base.name)
+    return making
 
 
 # -- files ----------------------------------------------------------------------------------------
 
 
-async def _gathered(plan: _Plan) -> Frames:
+async def _gathered(plan: _Plan, folder: Path) -> Frames:
     request = plan.request
     if request.files and not request.from_:
         async for frame in _parsed(plan, request.files, ""):
             yield frame
         await asyncio.to_thread(_recognise, plan)
-    if len(request.adapters) > 1 and not _safetensors(request.adapters):
-        raise BadRequest("only one adapter is currently supported")
-    if request.adapters:
+    if _safetensors(request.adapters):
+        async for frame in _converted(plan, folder):
+            yield frame
+    elif request.adapters:
+        if len(request.adapters) > 1:
+            raise BadRequest("only one adapter is currently supported")
         async for frame in _parsed(plan, request.adapters, "adapter"):
             yield frame
     if request.draft_files:
         async for frame in _parsed(plan, request.draft_files, "draft"):
             yield frame
+
+
+async def _converted(plan: _Plan, folder: Path) -> Frames:
+    """An adapter of PEFT's, for the model that is there."""
+    models = plan.making.files("model")
+    if not models:
+        raise BadRequest("no base model was found")
+    yield ProgressResponse("converting adapter")
+    source, target = folder / "adapter", folder / "adapter.gguf"
+    await asyncio.to_thread(lay_out, plan.store, plan.request.adapters, source)
+    arguments = ("ollmlx.convert.adapter_gguf", str(source), str(target), str(models[0]))
+    async with aclosing(progress(*arguments)) as lines:
+        async for _ in lines:
+            pass
+    blob = await asyncio.to_thread(plan.store.shelf.blobs.adopt, target)
+    plan.making.add_blob("adapter", blob)
 
 
 def _safetensors(files: Mapping[str, str]) -> bool:
@@ -114,7 +140,7 @@ def _any_gguf(plan: _Plan, files: Mapping[str, str]) -> bool:
 def _blob(plan: _Plan, digest: str) -> Path:
     path = plan.store.shelf.blobs.path(digest)
     if not path.is_file():
-        raise OllmlxError(f"open {path}: no such file or directory")
+        raise MissingBlob(path)
     return path
 
 

@@ -1,7 +1,6 @@
 """Create for MLX: a folder of safetensors, uploaded or of another model, with words beside it."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +10,11 @@ import msgspec
 from ollmlx.api.progress import Frames
 from ollmlx.convert.recipes import Recipe, recipe
 from ollmlx.convert.subprocesses import progress
-from ollmlx.errors import BadRequest, OllmlxError, Unavailable
+from ollmlx.errors import BadRequest, Unavailable
 from ollmlx.names import Name
 from ollmlx.store import details, words
 from ollmlx.store.appearing import appearing
-from ollmlx.store.changes import Changes, link, link_weights
+from ollmlx.store.changes import Changes, lay_out, link, link_weights
 from ollmlx.store.documents import read_object
 from ollmlx.store.model import Model
 from ollmlx.store.weights import folder_template, readers, stop_parameters
@@ -39,15 +38,19 @@ async def created(store: Changes, base: Model | None, request: CreateRequest, na
         else:
             source = work / "source"
             yield ProgressResponse("converting model")
-            await asyncio.to_thread(_lay_out, store, request.files, source)
+            await asyncio.to_thread(lay_out, store, request.files, source)
         async with aclosing(_proved(source, work, wanted, kind, bool(base))) as frames:
             async for frame in frames:
                 yield frame
         if wanted:
             source = work / "quantised"
         spoken = (await asyncio.to_thread(_inherited, base, source)).changed(request)
+        adapter = Path(base.path, spoken.adapter) if base and spoken.adapter else None
+        if request.adapters:
+            yield ProgressResponse("converting adapter")
+            adapter = await _adapter(store, request, work, source)
         yield ProgressResponse("writing manifest")
-        await asyncio.to_thread(_appear, store, name, source, spoken)
+        await asyncio.to_thread(_appear, store, name, source, spoken, adapter)
 
 
 def _check(request: CreateRequest) -> None:
@@ -55,15 +58,6 @@ def _check(request: CreateRequest) -> None:
         raise BadRequest("DRAFT is supported for GGUF models only")
     if find_spec("mlx_lm") is None:
         raise Unavailable("an MLX model needs MLX's engine: pip install 'ollmlx[mlx]'")
-
-
-def _lay_out(store: Changes, files: Mapping[str, str], folder: Path) -> None:
-    """Uploaded blobs under the names of their files.  Raises `OllmlxError` for a missing one."""
-    for name, digest in files.items():
-        path = store.shelf.blobs.path(digest)
-        if not path.is_file():
-            raise OllmlxError(f"open {path}: no such file or directory")
-        link(path, folder / name)
 
 
 async def _proved(
@@ -98,6 +92,17 @@ def _bytes(source: Path) -> int:
     return sum(path.stat().st_size for path in source.glob("*.safetensors"))
 
 
+async def _adapter(store: Changes, request: CreateRequest, work: Path, model: Path) -> Path:
+    """The uploaded adapter in mlx-lm's form, tried on the model.  Raises `BadRequest`."""
+    source, target = work / "uploaded-adapter", work / ADAPTER
+    await asyncio.to_thread(lay_out, store, request.adapters, source)
+    arguments = ("ollmlx.convert.adapter_mlx", str(source), str(target), str(model))
+    async with aclosing(progress(*arguments)) as lines:
+        async for _ in lines:
+            pass
+    return target
+
+
 def _inherited(base: Model | None, source: Path) -> Words:
     if base is None:
         return Words(parameters=stop_parameters(folder_template(source, readers())))
@@ -105,8 +110,12 @@ def _inherited(base: Model | None, source: Path) -> Words:
     return msgspec.structs.replace(inherited, adapter=words.in_folder(Path(base.path)).adapter)
 
 
-def _appear(store: Changes, name: Name, source: Path, spoken: Words) -> None:
+def _appear(store: Changes, name: Name, source: Path, spoken: Words, adapter: Path | None) -> None:
     with appearing(store.folder(name), replace=True) as folder:
-        link_weights(source, folder)
+        link_weights(source, folder, without=ADAPTER)
+        if adapter:
+            for path in adapter.iterdir():
+                link(path, folder / ADAPTER / path.name)
+        spoken = msgspec.structs.replace(spoken, adapter=ADAPTER if adapter else "")
         spoken.write(folder)
     store.remove_manifest(name)

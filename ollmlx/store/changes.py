@@ -7,11 +7,11 @@ leaves files that belong to no model, never a model without files.
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ollmlx import names
-from ollmlx.errors import BadRequest
+from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.names import Name
 from ollmlx.store import embedded, folders, words
 from ollmlx.store.appearing import appearing
@@ -31,6 +31,13 @@ _KEPT = (".safetensors", ".json", ".jinja", ".model", ".txt", ".tiktoken")
 
 class CannotDelete(BadRequest):
     """A model that is not ours to delete."""
+
+
+class MissingBlob(OllmlxError):
+    """A file that was not uploaded; worded as Ollama words it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"open {path}: no such file or directory")
 
 
 class Changes:
@@ -165,13 +172,15 @@ def _name(model: Model) -> Name:
     return names.parse(model.full_name)
 
 
-def link_weights(source: Path, folder: Path) -> None:
+def link_weights(source: Path, folder: Path, without: str = "") -> None:
     """The files of a folder of weights in another one: linked, or copied to another disk.
 
-    Raises `CannotStore`.
+    `without` is a folder in the folder.  Raises `CannotStore`.
     """
     for path in weight_files(source):
-        link(path, folder / path.relative_to(source))
+        relative = path.relative_to(source)
+        if relative.parts[0] != without:
+            link(path, folder / relative)
 
 
 def link(path: Path, target: Path) -> None:
@@ -181,8 +190,22 @@ def link(path: Path, target: Path) -> None:
         real = path.resolve()
         try:
             os.link(real, target)
+        except FileExistsError:
+            raise  # writing to it would change whatever else it is linked to
         except OSError:  # another disk, or one without links
             shutil.copyfile(real, target)
+
+
+def lay_out(store: Changes, files: Mapping[str, str], folder: Path) -> None:
+    """Blobs in a folder, by the names of the files they were uploaded from.
+
+    Raises `MissingBlob`, `BadDigest` or `CannotStore`.
+    """
+    for name, digest in files.items():
+        path = store.shelf.blobs.path(digest)
+        if not path.is_file():
+            raise MissingBlob(path)
+        link(path, folder / name)
 
 
 def weight_files(folder: Path) -> Iterator[Path]:

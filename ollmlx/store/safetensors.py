@@ -4,17 +4,20 @@ Source: https://huggingface.co/docs/safetensors.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from ollmlx.store.documents import BadDocument, parse_object
 
 _GROUP_SIZES = (16, 32, 64, 128)
+_WIDTHS = {"F32": 4, "F16": 2, "BF16": 2}
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 
 
@@ -64,6 +67,34 @@ def _group_size(layer: str, quantization: Mapping[str, Any]) -> int:
 
 def read_shard(path: Path) -> Shard:
     """Raises `BadDocument` when the header is damaged or the file is cut short, or `OSError`."""
+    entries, _ = _entries(path)
+    return Shard({name: (entry.dtype, entry.shape) for name, entry in entries.items()})
+
+
+def read_numbers(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Every tensor by its name, one in memory at a time.  Raises as `read_shard`, and for a type
+    that is no float.
+    """
+    entries, start = _entries(path)
+    data = np.memmap(path, np.uint8, "r")
+    for name, entry in entries.items():
+        first, last = entry.data_offsets
+        width = _WIDTHS.get(entry.dtype)
+        if width is None or first < 0 or last - first != prod(entry.shape) * width:
+            raise BadDocument(f"{path}: {name} is no tensor of numbers")
+        yield name, _floats(data[start + first : start + last], entry)
+
+
+def _floats(data: npt.NDArray[np.uint8], entry: _Entry) -> npt.NDArray[np.float32]:
+    if entry.dtype == "BF16":  # the upper half of a float32
+        numbers = (data.view("<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        numbers = data.view("<f2" if entry.dtype == "F16" else "<f4").astype(np.float32)
+    return numbers.reshape(entry.shape)
+
+
+def _entries(path: Path) -> tuple[dict[str, _Entry], int]:
+    """What the header says, and where the data begins."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         end = file.seek(0, 2)
@@ -80,4 +111,4 @@ def read_shard(path: Path) -> Shard:
         # No type is under four bits, so a shape above that is a lie.
         if entry.data_offsets[1] > end - 8 - length or prod(entry.shape) > 2 * end:
             raise BadDocument(f"{path}: the file is cut short: {name} is not all there")
-    return Shard({name: (entry.dtype, entry.shape) for name, entry in entries.items()})
+    return entries, 8 + length

@@ -1,0 +1,69 @@
+"""An adapter of PEFT's as a GGUF, for a GGUF model.
+
+Runs as a process: `python -m ollmlx.convert.adapter_gguf ADAPTER TARGET MODEL`.
+Source: `convert_lora_to_gguf.py` of llama.cpp.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from ollmlx.convert import peft
+from ollmlx.convert.architectures import architecture
+from ollmlx.convert.blocks import Floats
+from ollmlx.convert.refusals import NotConvertible
+from ollmlx.convert.subprocesses import child
+from ollmlx.convert.transforms import grouped_heads, halved
+from ollmlx.errors import Unavailable
+from ollmlx.store.gguf import Header, header
+
+
+def convert(source: Path, target: Path, model: Path) -> None:
+    """Raises `NotConvertible`, `UnsupportedArchitecture`, `BadGguf`, `BadDocument` or `OSError`."""
+    try:
+        import gguf
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            "converting an adapter to GGUF needs the package gguf: pip install gguf"
+        ) from error
+    found, adapter = header(model), peft.read(source)
+    if grouped_heads in architecture(found.arch).transforms:
+        raise NotConvertible(f"adapters of {found.arch} cannot be converted to GGUF")
+    writer = gguf.GGUFWriter(target, found.arch)
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, adapter.alpha)
+    names = gguf.get_tensor_name_map(_number(found), int(found.key("block_count", 0)))
+    for module, a, b in adapter.pairs():
+        name = names.get_name(f"{module}.weight", (".weight",))
+        if name is None:
+            raise NotConvertible(f"{found.arch} has no place for {module}")
+        writer.add_tensor(f"{name}.lora_a", np.ascontiguousarray(a))
+        writer.add_tensor(f"{name}.lora_b", np.ascontiguousarray(_turned(found, name, b)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _number(found: Header) -> int:
+    import gguf
+
+    names = gguf.MODEL_ARCH_NAMES.items()
+    return int(next(number for number, name in names if name == found.arch))
+
+
+def _turned(found: Header, name: str, rows: Floats) -> Floats:
+    """Queries and keys as llama.cpp has them: `transforms.halved` the other way round."""
+    kind = name.removesuffix(".weight").rpartition(".")[2]
+    if kind not in ("attn_q", "attn_k") or halved not in architecture(found.arch).transforms:
+        return rows
+    heads = found.key("attention.head_count")
+    heads = heads if kind == "attn_q" else found.key("attention.head_count_kv", heads)
+    if not isinstance(heads, int) or heads < 1 or len(rows) % (2 * heads):
+        raise NotConvertible(f"the adapter of {name} does not fit {heads} heads")
+    return rows.reshape(heads, 2, -1, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+if __name__ == "__main__":
+    child(lambda arguments: convert(*map(Path, arguments)))
