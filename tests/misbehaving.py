@@ -27,6 +27,15 @@ class Misbehaving:
         self.seconds_per_mib = 0.0
         self.sent = 0
         """Bytes of blobs that were written to sockets."""
+        self.token = ""
+        """What a request must bring to be answered, when not empty."""
+        self.granted = ""
+        """What is given to who asks for a token, when not the right one."""
+        self.challenge = ""
+        self.signed: list[tuple[str, str]] = []
+        """Address and `Authorization` of every request for a token."""
+        self.left = 0
+        """Clients that did not wait for the end of a body."""
         self.asked: list[str] = []
         """The `Range` of every request for a blob."""
 
@@ -61,8 +70,13 @@ class Handler(BaseHTTPRequestHandler):
         """Silent."""
 
     def do_GET(self) -> None:  # the name http.server wants
-        path = self.path.partition("?")[0]
-        if path in self.registry.manifests:
+        path, registry = self.path.partition("?")[0], self.registry
+        if path == "/token":
+            registry.signed.append((self.path, self.headers["Authorization"]))
+            self.whole(json.dumps({"token": registry.granted or registry.token}).encode())
+        elif registry.token and self.headers["Authorization"] != f"Bearer {registry.token}":
+            self.refuse(401, WWW_Authenticate=registry.challenge)
+        elif path in self.registry.manifests:
             self.whole(self.registry.manifests[path])
         elif (digest := path.rpartition("/")[2]) in self.registry.blobs:
             self.registry.asked.append(self.headers.get("Range", ""))
@@ -108,7 +122,8 @@ class Handler(BaseHTTPRequestHandler):
                 if self.registry.seconds_per_mib:
                     time.sleep(self.registry.seconds_per_mib * len(part) / (1 << 20))
         except OSError:
-            self.close_connection = True  # the client left
+            self.close_connection = True
+            self.registry.left += 1
 
 
 class _Server(ThreadingHTTPServer):

@@ -178,8 +178,11 @@ class Partial:
 
 
 def is_whole(target: Path, total: int) -> bool:
-    """Whether a file is there with all its bytes; it only ever appears with right ones."""
-    with suppress(FileNotFoundError):
+    """Whether a file is there with all its bytes; it only ever appears with right ones.
+
+    Raises `CannotStore` when its folder is none.
+    """
+    with storing(target.parent), suppress(FileNotFoundError):
         return target.stat().st_size == total
     return False
 
