@@ -10,6 +10,7 @@ import msgspec
 from ollmlx.api.progress import Frames
 from ollmlx.convert.recipes import Recipe, recipe
 from ollmlx.convert.subprocesses import progress
+from ollmlx.convert.verification import difference
 from ollmlx.errors import BadRequest, Unavailable
 from ollmlx.names import Name
 from ollmlx.store import details, words
@@ -73,8 +74,10 @@ async def _proved(
             async for line in lines:
                 done = total * line["done"] // line["of"]
                 yield ProgressResponse(status, QUANTISED, total, done)
-        source = work / "quantised"
-    if wanted or not known:
+        yield ProgressResponse("verifying conversion")
+        if found := await difference(source, work / "quantised"):
+            yield ProgressResponse(f"quantized model: {found}")
+    elif not known:
         yield ProgressResponse("verifying conversion")
         async with aclosing(progress(_QUANTISE, str(source))) as lines:
             async for _ in lines:

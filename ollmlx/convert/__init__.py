@@ -1,4 +1,5 @@
-"""Models from one format into another: `convert` makes an MLX folder of a GGUF file.
+"""Models from one format into another: `convert` makes an MLX folder of a GGUF file, `export` a
+GGUF file of an MLX folder.
 
 Importing this loads no engine; converting needs MLX's.
 """
@@ -46,11 +47,26 @@ def convert(
     try:
         from ollmlx.convert.gguf_to_mlx import convert_gguf
     except ModuleNotFoundError as error:
-        raise Unavailable(
-            f"converting to MLX needs its engine ({error.name} is missing): "
-            "pip install 'ollmlx[mlx]'"
-        ) from error
+        raise _without_mlx(error) from error
     return convert_gguf(Path(source), Path(target), report or _unheard, dtype, replace)
+
+
+def export(source: Path, target: Path, report: Report | None = None, replace: bool = False) -> None:
+    """Write the MLX or Hugging Face folder `source` as the GGUF file `target`, unquantised.
+
+    Raises the errors of `ollmlx.convert.refusals`, and `Unavailable` without MLX.
+    """
+    try:
+        from ollmlx.convert import mlx_to_gguf
+    except ModuleNotFoundError as error:
+        raise _without_mlx(error) from error
+    mlx_to_gguf.export(Path(source), Path(target), report or _unheard, replace)
+
+
+def _without_mlx(error: ModuleNotFoundError) -> Unavailable:
+    return Unavailable(
+        f"converting needs MLX's engine ({error.name} is missing): pip install 'ollmlx[mlx]'"
+    )
 
 
 def _unheard(stage: str, fraction: float) -> None:

@@ -79,7 +79,7 @@ async def test_a_model_made_from_another_shares_its_weights_and_inherits_its_wor
 
 @pytest.mark.parametrize(
     ("kind", "level"),
-    [("int4-g32", "int4"), ("Q8_0", "int8"), ("mxfp4", "mxfp4"), ("mixed_3_6", "int3")],
+    [("mxfp4", "mxfp4"), ("mixed_3_6", "int3")],
 )
 async def test_a_folder_is_quantised_as_the_recipe_says(
     client, root, scripted: ToyModels, kind: str, level: str

@@ -1,0 +1,46 @@
+"""What a model expects after each token of a short text: the logits, as they come out of it.
+
+Runs as a process, one for each model, so that only one is in memory:
+`python -m ollmlx.convert.probe FORMAT PATH OUTPUT ID…` writes an array of numpy's.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ollmlx.convert.blocks import Floats
+from ollmlx.convert.subprocesses import child
+
+
+def gguf_logits(path: Path, ids: list[int]) -> Floats:
+    """(tokens, vocabulary), from llama.cpp on the processor."""
+    from llama_cpp import Llama
+
+    model = Llama(str(path), n_ctx=len(ids) + 8, n_gpu_layers=0, logits_all=True, verbose=False)
+    model.eval(ids)
+    logits = np.array(model.scores[: len(ids)], np.float32)
+    model.close()
+    return logits
+
+
+def mlx_logits(path: Path, ids: list[int]) -> Floats:
+    """(tokens, vocabulary), from MLX."""
+    import mlx.core as mx
+
+    from ollmlx.engine.mlx_folder import load_weights, read_config
+
+    model = load_weights(path, read_config(path), (), lambda _: None)
+    logits = model(mx.array([ids]))[0].astype(mx.float32)
+    return np.array(logits)
+
+
+def work(arguments: list[str]) -> None:
+    kind, path, output, *ids = arguments
+    read = gguf_logits if kind == "gguf" else mlx_logits
+    np.save(output, read(Path(path), [int(one) for one in ids]))
+
+
+if __name__ == "__main__":
+    child(work)
+    sys.exit(0)

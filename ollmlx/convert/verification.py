@@ -1,0 +1,110 @@
+"""How far a converted model is from the one it was made of, told by what both expect next."""
+
+import asyncio
+import tempfile
+from contextlib import aclosing
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from ollmlx.convert.blocks import Floats
+from ollmlx.convert.refusals import NotConvertible
+from ollmlx.convert.subprocesses import progress
+from ollmlx.store.details import config_number
+from ollmlx.store.documents import BadDocument, read_object
+from ollmlx.store.gguf import header
+
+TEXT = "The capital of France is Paris. One, two, three, four, five; def add(a, b): return a + b"
+MOST_TOKENS = 32
+_ENGINES = {"gguf": "llama_cpp", "mlx": "mlx_lm"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    tokens: int
+    divergence: float
+    """Mean Kullback-Leibler divergence from the original, in nats; quantising to 4 bits is 0.05."""
+    agreement: float
+    """Share of positions where both find the same token likeliest."""
+
+    def __str__(self) -> str:
+        return (
+            f"over {self.tokens} tokens {self.agreement:.0%} of the likeliest agree, "
+            f"{self.divergence:.2g} nats apart"
+        )
+
+
+async def difference(original: Path, converted: Path) -> Difference | None:
+    """Run both on a short text, one after the other, each in a process of its own.
+
+    None when an engine for one of them is not installed, or memory has no room for one.  Raises `NotConvertible` when they have
+    nothing in common, `ConversionDied` when one does not run.
+    """
+    formats = [("mlx" if path.is_dir() else "gguf", path) for path in (original, converted)]
+    if any(find_spec(_ENGINES[kind]) is None for kind, _ in formats):
+        return None
+    if max(map(_bytes, (original, converted))) > psutil.virtual_memory().available:
+        return None
+    ids = await asyncio.to_thread(_ids, formats)
+    with tempfile.TemporaryDirectory(prefix="ollmlx-probe-") as folder:
+        logits = []
+        for number, (kind, path) in enumerate(formats):
+            output = Path(folder, f"{number}.npy")
+            arguments = (kind, str(path), str(output), *map(str, ids))
+            async with aclosing(progress("ollmlx.convert.probe", *arguments)) as lines:
+                async for _ in lines:
+                    pass
+            logits.append(await asyncio.to_thread(np.load, output))
+    return compare(*logits)
+
+
+def compare(original: Floats, converted: Floats) -> Difference:
+    """Logits of both, (tokens, vocabulary); a padded vocabulary is cut to the shorter one.
+
+    Raises `NotConvertible` for logits that are no numbers.
+    """
+    width = min(original.shape[1], converted.shape[1])
+    left, right = _log_odds(original[:, :width]), _log_odds(converted[:, :width])
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        raise NotConvertible("the converted model answers with what is no number")
+    divergence = (np.exp(left) * (left - right)).sum(axis=1).mean()
+    agreement = (left.argmax(axis=1) == right.argmax(axis=1)).mean()
+    return Difference(len(left), max(0.0, float(divergence)), float(agreement))
+
+
+def _log_odds(logits: Floats) -> Floats:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    odds: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return odds
+
+
+def _bytes(path: Path) -> int:
+    files = path.glob("*.safetensors") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
+
+
+def _ids(formats: list[tuple[str, Path]]) -> list[int]:
+    """The text in tokens; where no tokenizer can be read, tokens from all over the vocabulary."""
+    for kind, path in formats:
+        if kind == "mlx" and (path / "tokenizer.json").is_file() and find_spec("tokenizers"):
+            from tokenizers import Tokenizer
+
+            ids = Tokenizer.from_file(str(path / "tokenizer.json")).encode(TEXT).ids
+            return list(ids[:MOST_TOKENS])
+    size = min(_vocabulary(kind, path) for kind, path in formats)
+    return [size * place // MOST_TOKENS for place in range(MOST_TOKENS)]
+
+
+def _vocabulary(kind: str, path: Path) -> int:
+    """Raises `BadDocument` for a model that does not say."""
+    if kind == "gguf":
+        embeddings = (t.shape[0] for t in header(path).tensors if t.name == "token_embd.weight")
+        size = next(embeddings, 0)
+    else:
+        size = config_number(read_object(path / "config.json"), "vocab_size")
+    if size < MOST_TOKENS:
+        raise BadDocument(f"{path}: a vocabulary of {size} tokens")
+    return size
