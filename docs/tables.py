@@ -8,6 +8,7 @@ from typing import Any
 from jupyter_ext.app import OllmlxApp
 from ollmlx.api.routes import ROUTES
 from ollmlx.convert.architectures import ARCHITECTURES
+from ollmlx.store.shortnames import SHORT_NAMES
 
 GENERATED = Path(__file__).parent / "generated"
 
@@ -29,6 +30,13 @@ def tables() -> dict[str, str]:
             ((f"`{name}`", about(trait)) for name, trait in traits.items() if name not in engine),
         ),
         "routes.md": table(("Method", "Path"), ((r.method, f"`{r.path}`") for r in ROUTES)),
+        "short-names.md": table(
+            ("Short name", "Repository", "Parameters", "Download"),
+            (
+                (f"`{s.name}`", f"`{s.repository}`", s.parameters, f"{s.download} GB")
+                for s in SHORT_NAMES
+            ),
+        ),
         "architectures.md": ", ".join(f"`{name}`" for name in sorted(ARCHITECTURES)) + "\n",
     }
 

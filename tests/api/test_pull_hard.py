@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ollmlx.api import transfers
 from ollmlx.room import Room
 from ollmlx.settings import Settings
 from ollmlx.store.library import Library
@@ -216,3 +217,26 @@ def test_killed_at_any_moment_nothing_is_there_that_is_not_whole(registry, weigh
     assert kills == 15
     # What came after the last note of the one part, and what the sockets held.
     assert registry.sent - len(weights) < kills * 2 * MIB
+
+
+async def test_a_model_too_large_for_memory_is_told_before_it_comes(
+    client, registry, weights, monkeypatch
+):
+    # The machine that runs the tests has room for it.
+    monkeypatch.setattr(transfers, "free_memory", lambda: 1 << 20)
+    registry.add("me/m", "1", CONFIG, model=weights)
+    got = await pull(client, f"{registry.host}/me/m:1")
+    assert got[1] == {
+        "status": "this model does not fit in memory now: it needs 0.3 GiB, 0.0 GiB are free"
+    }
+    assert got[-1] == {"status": "success"}
+
+
+async def test_a_model_too_large_for_the_disk_is_refused_before_it_comes(client, registry):
+    registry.add("me/m", "1", CONFIG, model=b"m")
+    manifest = json.loads(registry.manifests["/v2/me/m/manifests/1"])
+    manifest["layers"][0]["size"] = 1 << 60
+    registry.manifests["/v2/me/m/manifests/1"] = json.dumps(manifest).encode()
+    (_, error) = await pull(client, f"{registry.host}/me/m:1")
+    assert "not enough space in" in error["error"]
+    assert registry.asked == []

@@ -1,0 +1,79 @@
+"""How fast 1 GiB comes from a registry on loopback, beside curl and sha256sum.
+
+    python -m tests.pull_speed [--mib 1024] [--rounds 3]
+
+Needs Linux, docker-registry, curl and sha256sum.  Prints seconds, and the most memory our process took.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.registry import OciRegistry, docker_registry
+
+PULL = """
+import asyncio, sys
+from pathlib import Path
+from types import SimpleNamespace
+from ollmlx.api.sharing import Sharing
+from ollmlx.api.transfers import pulling
+from ollmlx.settings import Settings
+
+async def main():
+    engine = SimpleNamespace(settings=Settings(models=Path(sys.argv[1])), sharing=Sharing())
+    async for frame in pulling(engine, sys.argv[2], insecure=True):
+        last = frame
+    assert last.status == "success"
+    # Not getrusage: what it says survives an exec, and so tells of whoever started this.
+    status = Path("/proc/self/status").read_text()
+    print(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+
+asyncio.run(main())
+"""
+
+
+def ours(registry: OciRegistry, folder: Path) -> tuple[float, int]:
+    """Seconds of a whole pull, start of Python included, and MiB of memory at most."""
+    began = time.perf_counter()
+    command = [sys.executable, "-c", PULL, str(folder), f"{registry.host}/me/big:1"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return time.perf_counter() - began, int(done.stdout)
+
+
+def theirs(registry: OciRegistry, digest: str, target: Path) -> float:
+    """Seconds of curl and then sha256sum."""
+    began = time.perf_counter()
+    url = f"http://{registry.host}/v2/me/big/blobs/{digest}"
+    subprocess.run(["curl", "--silent", "--fail", "-o", str(target), url], check=True)
+    subprocess.run(["sha256sum", str(target)], check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Speed of a pull from loopback.")
+    parser.add_argument("--mib", type=int, default=1024, help="size of the blob")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    block = random.Random(1).randbytes(1 << 20)
+    content = b"".join(n.to_bytes(4) + block[4:] for n in range(arguments.mib))
+    with tempfile.TemporaryDirectory() as name, docker_registry(Path(name)) as registry:
+        folder = Path(name)
+        registry.add("me/big", "1", {"model_format": "gguf"}, model=content)
+        digest = registry.add_blob("me/big", content)["digest"]
+        del content
+        for number in range(arguments.rounds):
+            reference = theirs(registry, digest, folder / "file")
+            seconds, memory = ours(registry, folder / f"store{number}")
+            subprocess.run(["rm", "-r", str(folder / f"store{number}")], check=True)
+            print(  # noqa: T201  # it is a program
+                f"ours {seconds:.2f} s, {memory} MiB; curl and sha256sum {reference:.2f} s; "
+                f"speed {reference / seconds:.2f} of theirs"
+            )
+
+
+if __name__ == "__main__":
+    main()
