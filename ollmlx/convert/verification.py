@@ -40,8 +40,9 @@ class Difference:
 async def difference(original: Path, converted: Path) -> Difference | None:
     """Run both on a short text, one after the other, each in a process of its own.
 
-    None when an engine for one of them is not installed, or memory has no room for one.  Raises `NotConvertible` when they have
-    nothing in common, `ConversionDied` when one does not run.
+    None when an engine for one of them is not installed, or memory has no room for one.
+    Raises `NotConvertible` when they have nothing in common, `ConversionDied` when one does not
+    run.
     """
     formats = [("mlx" if path.is_dir() else "gguf", path) for path in (original, converted)]
     if any(find_spec(_ENGINES[kind]) is None for kind, _ in formats):
