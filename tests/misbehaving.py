@@ -34,6 +34,10 @@ class Misbehaving:
         self.challenge = ""
         self.signed: list[tuple[str, str]] = []
         """Address and `Authorization` of every request for a token."""
+        self.storage = ""
+        """Where chunks of uploads are sent on to."""
+        self.received: list[tuple[str, str, str | None, bytes]] = []
+        """Method, address, `Authorization` and body of what was not a GET."""
         self.left = 0
         """Clients that did not wait for the end of a body."""
         self.asked: list[str] = []
@@ -83,6 +87,23 @@ class Handler(BaseHTTPRequestHandler):
             self.registry.behave(self, self.registry.blobs[digest])
         else:
             self.refuse(404, "not found")
+
+    def do_HEAD(self) -> None:  # as above
+        self.refuse(404)
+
+    def _receive(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        registry, who = self.registry, self.headers["Authorization"]
+        if registry.token and who != f"Bearer {registry.token}":
+            self.refuse(401, WWW_Authenticate=registry.challenge)
+            return
+        registry.received.append((self.command, self.path, who, body))
+        if self.command == "PATCH":
+            self.refuse(307, Location=registry.storage, Docker_Upload_Location="/upload/2")
+        else:
+            self.refuse(202 if self.command == "POST" else 201, Location="/upload/1")
+
+    do_POST = do_PATCH = do_PUT = _receive  # noqa: N815  # as above
 
     def span(self, content: bytes) -> tuple[int, int]:
         """First byte and the one after the last that are asked for."""

@@ -2,7 +2,8 @@
 
     python -m tests.pull_speed [--mib 1024] [--rounds 3]
 
-Needs Linux, docker-registry, curl and sha256sum.  Prints seconds, and the most memory our process took.
+Needs Linux, docker-registry, curl and sha256sum.  Prints seconds, and the most memory that our
+process took.
 """
 
 import argparse
@@ -71,7 +72,8 @@ def main() -> None:
             subprocess.run(["rm", "-r", str(folder / f"store{number}")], check=True)
             print(  # noqa: T201  # it is a program
                 f"ours {seconds:.2f} s, {memory} MiB; curl and sha256sum {reference:.2f} s; "
-                f"speed {reference / seconds:.2f} of theirs"
+                f"speed {reference / seconds:.2f} of theirs",
+                flush=True,
             )
 
 

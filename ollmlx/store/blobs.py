@@ -231,9 +231,11 @@ def check_room(folder: Path, size: int) -> None:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if size > free:
-        raise NoRoom(
-            f"not enough space in {folder}: {size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free"
-        )
+        raise NoRoom(f"not enough space in {folder}: {_human(size)} needed, {_human(free)} free")
+
+
+def _human(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 @contextmanager

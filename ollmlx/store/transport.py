@@ -79,6 +79,7 @@ class Session:
             urllib.request.HTTPDefaultErrorHandler(),
             _Redirects(),
             urllib.request.HTTPErrorProcessor(),
+            urllib.request.UnknownHandler(),
         ):
             opener.add_handler(handler)
         self._opener = opener
@@ -96,12 +97,12 @@ class Session:
         Raises `Refused`, `Unreachable` or `HungUp`.
         """
         self.check()
-        request = urllib.request.Request(url, body, dict(headers or {}), method=method)
         try:
+            request = urllib.request.Request(url, body, dict(headers or {}), method=method)
             return self._opener.open(request, timeout=timeout)  # type: ignore[no-any-return]  # typeshed leaves it open
         except urllib.error.HTTPError as error:
             raise _refused(method, url, error) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             self.check()
             raise unreachable(method, url, error) from error
 

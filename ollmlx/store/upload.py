@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 from ollmlx import names
 from ollmlx.errors import InvalidName
@@ -124,7 +124,7 @@ class Upload:
             # The address is signed by itself, and who we are is not that server's business.
             plain = {"Content-Length": str(end - start), "Content-Type": headers["Content-Type"]}
             self._session.open("PUT", direct, plain, body).close()
-            sent.url = error.headers.get("Docker-Upload-Location") or sent.url
+            sent.url = urljoin(sent.url, error.headers.get("Docker-Upload-Location") or "")
         sent.hashes.append(body.md5.digest())
 
     def _commit(self, sent: _Sent) -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from ollmlx import names
+from ollmlx.errors import OllmlxError
 from ollmlx.store import keys
 from ollmlx.store.blobs import Blobs
 from ollmlx.store.layers import PREFIX, Layer
@@ -141,3 +142,34 @@ def test_a_blob_of_another_model_is_taken_over_there(tmp_path, key):
         upload.run()
         assert upload.completed == blob.size
         assert target.has(blob.digest)
+
+
+def test_a_registry_that_sends_uploads_elsewhere_gets_them_there(server, key, tmp_path):
+    server.token = "secret"
+    blob = Blobs(tmp_path).add(b"weights to push")
+    session = Session()
+    layer = Layer(f"{PREFIX}model", blob.digest, blob.size)
+    upload = Upload(tmp_path / blob.digest.replace(":", "-"), layer, registry(server, key), session)
+    with misbehaving() as storage:
+        server.storage = f"{storage.url}/part"
+        upload.run()
+        assert storage.received == [("PUT", "/part", None, b"weights to push")]
+    (begun, chunk, committed) = server.received
+    assert begun[:2] == ("POST", "/v2/me/m/blobs/uploads/")
+    assert chunk[0] == "PATCH"
+    assert committed[0] == "PUT"
+    assert f"digest=sha256%3A{blob.digest[7:]}" in committed[1]
+    md5 = hashlib.md5(hashlib.md5(b"weights to push").digest()).hexdigest()
+    assert committed[1].endswith(f"&etag={md5}-1")
+    assert upload.completed == upload.total == blob.size
+
+
+@pytest.mark.parametrize(
+    "place", ["file:///etc/passwd", "ftp://127.0.0.1/x", "//", "http://[", "x"]
+)
+def test_a_redirect_that_leads_nowhere_is_an_error_of_ours(server, key, place):
+    server.behave = lambda handler, _: handler.refuse(302, Location=place)
+    (digest, *_) = server.blobs
+    source = BlobSource(registry(server, key), Session(), digest)
+    with pytest.raises(OllmlxError):
+        source.open(0, 1)
