@@ -44,10 +44,13 @@ class MlxBackend:
         config = read_config(folder)
         self._words = Vocabulary(folder, config)
         self._model = load_weights(folder, config, options.adapters, report)
-        if mx.cuda.is_available() and not mlx_device.on_cpu():
+        on_cuda = mx.cuda.is_available() and not mlx_device.on_cpu()
+        if on_cuda:
             mlx_cuda.flatten_rows(self._model)
         num_ctx = min(options.num_ctx, context_limit(config) or options.num_ctx)
         num_vocab, layers = _try_out(self._model)
+        if on_cuda:
+            mlx_cuda.warm(self._model, num_vocab, options.num_parallel)
         window = sum(_grown(layer, num_ctx) for layer in layers)
         self._cuttable = all(_stays_cuttable(layer, num_ctx) for layer in layers)
         self._prefixes = Prefixes(_WINDOWS_KEPT * window)

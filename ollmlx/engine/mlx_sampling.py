@@ -9,6 +9,8 @@ import math
 import secrets
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -54,23 +56,53 @@ class Draw:
     def __init__(self, sampling: Sampling) -> None:
         seed = sampling.seed if sampling.seed >= 0 else secrets.randbits(63)
         self._key = mx.random.key(seed % 2**64)
-        self._sampling = sampling
+        filters = (sampling.typical_p < 1, sampling.top_p < 1, sampling.min_p > 0)
+        self._draw = _drawing(sampling.top_k, *filters)
+        self._numbers = _numbers(sampling)
 
     def __call__(self, logprobs: mx.array) -> mx.array:
-        wanted = self._sampling
-        tokens = _likeliest(logprobs, wanted.top_k)
+        token: mx.array
+        token, self._key = self._draw(logprobs, self._key, *self._numbers)
+        return token
+
+
+def _numbers(sampling: Sampling) -> list[mx.array]:
+    """Heat, typical_p, top_p and the logarithm of min_p."""
+    least = math.log(sampling.min_p) if sampling.min_p > 0 else 0.0
+    heat = max(sampling.temperature, 1e-9)
+    return [mx.array(n) for n in (heat, sampling.typical_p, max(sampling.top_p, 1e-9), least)]
+
+
+@lru_cache(maxsize=32)
+def _drawing(top_k: int, typical: bool, nucleus: bool, floor: bool) -> Callable[..., Any]:
+    """Log-probabilities `[1, vocabulary]`, a key and `_numbers` → a token `[1]` and the next key.
+
+    Compiled, because on a GPU starting so many small kernels costs more than they do.  The numbers
+    are arrays: as constants they would be compiled in, and each temperature anew.
+    """
+
+    def draw(
+        logprobs: mx.array,
+        key: mx.array,
+        heat: mx.array,
+        typical_p: mx.array,
+        top_p: mx.array,
+        least: mx.array,
+    ) -> tuple[mx.array, mx.array]:
+        tokens = _likeliest(logprobs, top_k)
         kept = mx.take_along_axis(logprobs, tokens, axis=-1)
-        if wanted.typical_p < 1:
-            kept = _typical(kept, wanted.typical_p)
-        if wanted.top_p < 1:
-            kept = _top_p(kept, wanted.top_p)
-        if wanted.min_p > 0:
-            least = mx.max(kept, axis=-1, keepdims=True) + math.log(wanted.min_p)
-            kept = mx.where(kept >= least, kept, -mx.inf)
-        self._key, key = mx.random.split(self._key)
-        heated = (kept - mx.max(kept, axis=-1, keepdims=True)) / max(wanted.temperature, 1e-9)
-        place = mx.random.categorical(heated, key=key)
-        return mx.take_along_axis(tokens, place[:, None], axis=-1)[:, 0]
+        if typical:
+            kept = _typical(kept, typical_p)
+        if nucleus:
+            kept = _top_p(kept, top_p)
+        best = mx.max(kept, axis=-1, keepdims=True)
+        if floor:
+            kept = mx.where(kept >= best + least, kept, -mx.inf)
+        following, now = mx.random.split(key)
+        place = mx.random.categorical((kept - best) / heat, key=now)
+        return mx.take_along_axis(tokens, place[:, None], axis=-1)[:, 0], following
+
+    return mx.compile(draw)
 
 
 def _likeliest(logprobs: mx.array, top_k: int) -> mx.array:
@@ -82,14 +114,14 @@ def _likeliest(logprobs: mx.array, top_k: int) -> mx.array:
     return mx.take_along_axis(tokens, order, axis=-1)
 
 
-def _top_p(kept: mx.array, mass: float) -> mx.array:
+def _top_p(kept: mx.array, mass: mx.array) -> mx.array:
     """The likeliest that together reach `mass`, one at least; `kept` is sorted."""
     chances = mx.softmax(kept, axis=-1, precise=True)
     before = mx.cumsum(chances, axis=-1) - chances
-    return mx.where(before < max(mass, 1e-9), kept, -mx.inf)
+    return mx.where(before < mass, kept, -mx.inf)
 
 
-def _typical(kept: mx.array, mass: float) -> mx.array:
+def _typical(kept: mx.array, mass: mx.array) -> mx.array:
     """Those whose surprise is nearest the expected one (arXiv:2202.00666), up to `mass`."""
     logs = kept - mx.logsumexp(kept, axis=-1, keepdims=True)
     chances = mx.exp(logs)

@@ -21,7 +21,7 @@ from mlx_lm.models import lfm2
 from ollmlx.engine.grammar import Matcher, from_format
 from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOptions, Sampling
 from ollmlx.engine.mlx import MlxBackend
-from ollmlx.engine.mlx_cuda import flatten_rows
+from ollmlx.engine.mlx_cuda import flatten_rows, warm
 from ollmlx.errors import LoadFailed, OllmlxError
 from tests.toy import CHAT, HIDDEN, REPLY, ToyModels
 
@@ -144,6 +144,7 @@ def test_a_begin_token_that_only_the_settings_ask_for_is_added(folder: Path, ope
     assert backend.tokenize("hi", True) == [*begin, *backend.tokenize("hi", False)]
 
 
+@pytest.mark.skipif(mx.default_device() != mx.cpu, reason="half precision stays on a GPU")
 def test_half_precision_is_widened_on_a_cpu_and_packed_weights_stay(
     folder: Path, opened: Open
 ) -> None:
@@ -157,7 +158,6 @@ def test_half_precision_is_widened_on_a_cpu_and_packed_weights_stay(
     packed = sum(w.nbytes for w in weights.values() if w.dtype == mx.uint32)
     halves = sum(w.nbytes for w in weights.values() if w.dtype == mx.float16)
     per_token = 2 * 2 * 2 * 16 * 4  # keys and values, layers, heads, head size, float32
-    assert mx.default_device() == mx.cpu
     assert backend.info.size == packed + 2 * halves + 4 * 512 * per_token
     assert _tokens(backend)
 
@@ -318,6 +318,21 @@ def test_a_flat_product_gives_the_same_bits() -> None:
         assert linear(x).shape == through.shape
         assert mx.array_equal(linear(x), through)
         assert mx.array_equal(embedding.as_linear(x), tied)
+
+
+def test_kernels_are_compiled_for_as_many_rows_as_may_run(toy: ToyModels) -> None:
+    model, _ = load_plain(str(toy.mlx))
+    seen: list[tuple[int, ...]] = []
+
+    class Watched:
+        layers = model.layers
+
+        def __call__(self, tokens: mx.array, cache: list[Any]) -> mx.array:
+            seen.append(tokens.shape)
+            return model(tokens, cache=cache)
+
+    warm(Watched(), 352, 31)
+    assert seen == [(8, 1)]
 
 
 def test_a_thread_that_closes_its_backend_lets_the_process_end_well(toy: ToyModels) -> None:
