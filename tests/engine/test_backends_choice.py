@@ -83,7 +83,8 @@ def test_logprobs_are_taken_before_sampling_bends_them(random_toy: Open) -> None
     bent = Sampling(temperature=3.0, top_k=2, repeat_penalty=1.5, repeat_last_n=-1, seed=1)
     other = ask(backend, job(backend, max_tokens=1, logprobs=5, sampling=bent)).logprobs[0]
     assert [token for token, _ in other.top] == [token for token, _ in plain.top]
-    assert np.allclose([v for _, v in other.top], [v for _, v in plain.top], atol=1e-3)
+    # CUDA's TF32 differs by 7e-3 from one run to the next; the sampling above bends by 0.3.
+    assert np.allclose([v for _, v in other.top], [v for _, v in plain.top], atol=2e-2)
 
 
 def test_logprobs_without_a_top_name_only_the_token(random_toy: Open) -> None:

@@ -162,6 +162,7 @@ async def test_a_model_that_cannot_fit_is_refused_with_its_sizes(make_pool, monk
     # The machine's memory is what is under test, so it is set.
     monkeypatch.setattr(fit, "free_memory", lambda: 8 << 30)
     monkeypatch.setattr(fit, "graphics_memory", lambda: 0)
+    monkeypatch.setattr(fit, "free_graphics_memory", lambda: 0)
     with pytest.raises(
         LoadFailed, match=r"model requires 10\.2 GiB but only 8\.0 GiB are available"
     ):
