@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from ollmlx.api.changes import tidy
 from ollmlx.api.engine import Engine, Models
 from ollmlx.body import Body
 from ollmlx.engine.pool import Pool
@@ -32,6 +33,7 @@ T = TypeVar("T")
 class Room:
     def __init__(self, settings: Settings, library: Models | None = None) -> None:
         self._engine = Engine(settings, library or Library(settings), Pool(settings))
+        self._has_store = library is None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="ollmlx", daemon=True)
         self._doors: list[HTTPServer] = []
@@ -39,9 +41,9 @@ class Room:
         self._stopping = threading.Lock()
 
     def start(self) -> None:
-        """Start the thread; returns when its loop runs."""
+        """Start the thread; returns when its loop runs and the store is tidy."""
         self._thread.start()
-        self._call(asyncio.sleep(0)).result()
+        self._call(tidy(self._engine) if self._has_store else asyncio.sleep(0)).result()
 
     def open_door(self, host: str, port: int, secret: str = "") -> int:
         """Listen for plain clients; port 0 is any free one.  With a secret only `/t/<secret>/…` is

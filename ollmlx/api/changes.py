@@ -1,12 +1,13 @@
 """What changes the store at once: copy, delete, and the blobs that a model is created from."""
 
 import asyncio
+import logging
 from contextlib import ExitStack
 
 from ollmlx import names
 from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine, Upload
-from ollmlx.errors import BadRequest, InvalidName, LoadFailed, NotFound
+from ollmlx.errors import BadRequest, InvalidName, LoadFailed, NotFound, OllmlxError
 from ollmlx.names import Name
 from ollmlx.store.blobs import Blobs, DigestMismatch, Writer
 from ollmlx.store.changes import Changes
@@ -14,6 +15,7 @@ from ollmlx.store.golang import quoted
 from ollmlx.store.model import Model
 from ollmlx.wire import native
 
+_log = logging.getLogger(__name__)
 CREATED = 201
 GATHERED = 4 << 20
 """Bytes of an upload that are hashed and written at a time."""
@@ -22,6 +24,14 @@ GATHERED = 4 << 20
 def changes(engine: Engine) -> Changes:
     settings = engine.settings
     return Changes(settings.models.expanduser(), prune=not settings.noprune)
+
+
+async def tidy(engine: Engine) -> None:
+    """What Ollama does to its store when it starts."""
+    try:
+        await asyncio.to_thread(changes(engine).tidy)
+    except OllmlxError as error:
+        _log.warning("the store was not tidied: %s", error)
 
 
 async def copy(engine: Engine, request: native.CopyRequest) -> Answer:

@@ -58,8 +58,10 @@ async def lend(
     how, automatic = options.load_options(merged, model, engine.settings)
     load = Load(model.format, model.path, how)
     beside = await asyncio.to_thread(needs, model, how.kv_cache_type)
+    # Ollama's blobs never change under their names; a folder can be replaced by another.
+    identity = model.digest if model.format == "mlx" else ""
     wanted = Wanted(
-        load, model.size, beside.cache_per_token, beside.layers, automatic, subject=model
+        load, model.size, beside.cache_per_token, beside.layers, automatic, identity, model
     )
     async with engine.pool.lend(wanted, keep_alive) as process:
         yield process

@@ -38,12 +38,16 @@ class Wanted:
     """Of a model that can be split between GPU and processor; 0 for one that cannot."""
     automatic: frozenset[str] = frozenset()
     """Names of load options that nobody asked for: a difference in these reloads nothing."""
+    identity: str = ""
+    """Changes when other weights come to lie at the same path."""
     subject: Any = None
     """Whatever the caller wants back from `residents`."""
 
     def satisfied_by(self, other: "Wanted") -> bool:
         """Whether a model loaded for `other` serves this request as it is."""
         if (self.load.path, self.load.backend) != (other.load.path, other.load.backend):
+            return False
+        if self.identity != other.identity:
             return False
         mine, theirs = structs.asdict(self.load.options), structs.asdict(other.load.options)
         return all(

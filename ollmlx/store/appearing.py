@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ollmlx.errors import BadRequest
@@ -47,6 +47,21 @@ def appearing(target: Path, replace: bool = False) -> Iterator[Path]:
         if _is(lock, filling):
             shutil.rmtree(filling)
         os.close(lock)
+
+
+def recover(folder: Path) -> None:
+    """Put right what was killed among the folders of `folder`: finish swaps, remove what was
+    being filled by a process that is gone, or being deleted.  Raises `OSError`.
+    """
+    for old in folder.glob(".*.replaced"):
+        _recover(folder / old.name[1:].removesuffix(".replaced"))
+    for left in folder.glob(".*.deleted"):
+        shutil.rmtree(left)
+    for left in folder.glob(".*.converting"):
+        with suppress(BeingConverted):
+            lock = _claim(left)
+            shutil.rmtree(left)
+            os.close(lock)
 
 
 def _check(target: Path, replace: bool) -> None:

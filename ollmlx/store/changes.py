@@ -14,7 +14,7 @@ from ollmlx import names
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.names import Name
 from ollmlx.store import embedded, folders, words
-from ollmlx.store.appearing import appearing
+from ollmlx.store.appearing import appearing, recover
 from ollmlx.store.blobs import storing
 from ollmlx.store.config import Config
 from ollmlx.store.layers import Manifest
@@ -128,6 +128,18 @@ class Changes:
             )
         remove_cached(Path(model.path))
         return True
+
+    def tidy(self) -> None:
+        """Put right what killed changes left, and remove what no model needs any more.
+
+        Raises `BadManifest` when a damaged manifest keeps it from knowing that, or `CannotStore`.
+        """
+        with storing(self.converted):
+            for folder in {path.parent for path in self.converted.glob("*/*/*/.*")}:
+                recover(folder)
+        if self._prune and self.shelf.blobs.folder.is_dir():
+            self.shelf.rename_old_blobs()
+            self.shelf.prune()
 
     def remove_manifest(self, name: Name) -> None:
         manifest = self.shelf.delete(name)

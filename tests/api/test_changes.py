@@ -1,6 +1,7 @@
 """Copy, delete and uploads through the open door, on a real store."""
 
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -166,3 +167,16 @@ async def test_an_upload_that_is_cut_leaves_nothing(client, root):
         await client.post(f"/api/blobs/{HELLO}", content=broken())
     await listed(client)
     assert (await client.head(f"/api/blobs/{HELLO}")).status_code == 404
+
+
+async def test_a_server_that_starts_removes_what_no_model_needs(root, store, weights):
+    store.add("registry.ollama.ai/library/a/latest", CONFIG, ("model", weights))
+    old = root / "blobs" / ("sha256-" + "1" * 64)
+    recent = root / "blobs" / ("sha256-" + "2" * 64)
+    for path in (old, recent):
+        path.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    async with serving(root) as client:
+        assert list(await listed(client)) == ["a:latest"]
+    assert not old.exists()
+    assert recent.exists()

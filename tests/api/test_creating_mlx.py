@@ -77,6 +77,15 @@ async def test_a_model_made_from_another_shares_its_weights_and_inherits_its_wor
     assert shown["details"]["parent_model"] == "made:latest"
 
 
+async def test_a_loaded_model_that_is_replaced_answers_with_the_new_weights(
+    client, scripted: ToyModels, toy: ToyModels
+):
+    await create(client, files=await upload_folder(client, scripted.mlx))
+    assert await said(client) == REPLY
+    await create(client, files=await upload_folder(client, toy.mlx), parameters={"num_predict": 3})
+    assert await said(client) != REPLY
+
+
 @pytest.mark.parametrize(
     ("kind", "level"),
     [("mxfp4", "mxfp4"), ("mixed_3_6", "int3")],

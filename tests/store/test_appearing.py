@@ -13,6 +13,7 @@ from ollmlx.store.appearing import (
     NotReplaced,
     TargetInTheWay,
     appearing,
+    recover,
 )
 
 
@@ -138,3 +139,21 @@ def test_a_hidden_link_planted_in_the_way_is_not_followed(tmp_path: Path) -> Non
     with pytest.raises(OSError, match=r"\.model\.converting"), appearing(tmp_path / "model"):
         pass
     assert listed(tmp_path / "precious") == ["config.json"]
+
+
+def test_what_was_killed_is_put_right_without_a_second_attempt(tmp_path: Path) -> None:
+    killed_while_filling(tmp_path / "half")
+    swapped = tmp_path / ".model.replaced"
+    swapped.mkdir()
+    fill(swapped)
+    (tmp_path / ".gone.deleted").mkdir()
+    recover(tmp_path)
+    assert listed(tmp_path) == ["model"]
+
+
+def test_a_folder_that_is_being_filled_is_left_alone(tmp_path: Path) -> None:
+    with appearing(tmp_path / "model") as folder:
+        fill(folder)
+        recover(tmp_path)
+        assert folder.is_dir()
+    assert listed(tmp_path) == ["model"]
