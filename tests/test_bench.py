@@ -192,6 +192,14 @@ def test_options_are_one_for_all_or_one_for_each_url():
         arguments.endpoints(arguments.parse([*two, *models, "--model", "z"]))
 
 
+def test_a_server_that_is_not_there_stops_no_other(url, capsys):
+    urls = ["--url", url, "--url", f"http://127.0.0.1:{free_port()}"]
+    assert run([*urls, "--model", "echo", "--streams", "1", "--tokens", "3", "--rounds", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "tok/s" in said
+    assert "failed: ConnectError" in said
+
+
 def test_a_second_turn_is_held_against_a_cold_one(echo):
     (result,) = second_turn([echo], history=30, rounds=2, key="test", tell=quietly).results
     assert (len(result.cold), len(result.second), result.error) == (2, 2, "")

@@ -4,10 +4,12 @@ import argparse
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ollmlx.bench.endpoint import Endpoint, find_api
+from ollmlx.bench.endpoint import Api, Endpoint, find_api
+from ollmlx.bench.timeline import AnswerFailed
 from ollmlx.errors import BadRequest
 
 MODEL = "smollm2:135m"
@@ -29,9 +31,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def endpoints(options: argparse.Namespace) -> list[Endpoint]:
-    """Those that `--url` names.  Raises `BadRequest`, and `AnswerFailed` for one that is not there
-    to say which API it speaks.
-    """
+    """Those that `--url` names.  Raises `BadRequest`."""
     urls: list[str] = options.url
     models = _each("--model", options.model, urls, MODEL)
     tokens = _each("--token", options.token, urls, "")
@@ -42,7 +42,10 @@ def endpoints(options: argparse.Namespace) -> list[Endpoint]:
 
 
 def _endpoint(url: str, model: str, token: str, named: str, options: dict[str, Any]) -> Endpoint:
-    api = find_api(url, token) if not named else "ollama" if named == "ollama" else "openai"
+    api: Api = "ollama" if named == "ollama" else "openai"
+    if not named:
+        with suppress(AnswerFailed):  # it fails again where it is measured, and is reported there
+            api = find_api(url, token)
     # The OpenAI API has no place for them.
     return Endpoint(url, api, model, token, options if api == "ollama" else {})
 
