@@ -40,9 +40,10 @@ async def create(engine: Engine, request: CreateRequest) -> Answer:
 def _check_files(files: Mapping[str, str]) -> None:
     for name, digest in files.items():
         path = PurePosixPath(name)
-        if not name or path.is_absolute() or ".." in path.parts or str(path) != name:
+        plain = str(path) == name and "\0" not in name
+        if not plain or not name or path.is_absolute() or ".." in path.parts:
             raise BadRequest("file path must be relative")
-        if not digest or "\0" in name:
+        if not digest:
             raise BadDigest
         canonical(digest)
 

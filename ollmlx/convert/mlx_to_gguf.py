@@ -4,7 +4,6 @@ mlx-lm's own export writes every vocabulary as sentencepiece without scores; thi
 byte-level BPE vocabularies that these families have, and refuses the others.
 """
 
-import json
 import math
 import os
 from pathlib import Path
@@ -60,6 +59,8 @@ def export(source: Path, target: Path, report: Report, replace: bool = False) ->
         filling.replace(target)
     except OSError as error:
         raise NotWritten(f"{target} cannot be written: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotConvertible(f"{source} is damaged: {error!r}") from error
     finally:
         filling.unlink(missing_ok=True)
     report("saving", 1.0)
@@ -229,7 +230,7 @@ def _write_special(
     writer: gguf.GGUFWriter, source: Path, config: Config, tokenizer: Tokenizer
 ) -> None:
     settings = source / "tokenizer_config.json"
-    named = json.loads(settings.read_text()) if settings.is_file() else {}
+    named = read_object(settings) if settings.is_file() else {}
     roles = {"bos": writer.add_bos_token_id, "eos": writer.add_eos_token_id}
     found = {}
     for role, add in (roles | {"pad": writer.add_pad_token_id}).items():

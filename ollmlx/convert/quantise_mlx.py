@@ -18,6 +18,8 @@ from ollmlx.convert.subprocesses import child, tell
 from ollmlx.engine.mlx_folder import REFUSALS, lazy_model, read_config
 from ollmlx.errors import OllmlxError
 from ollmlx.store.changes import link, weight_files
+from ollmlx.store.details import config_number
+from ollmlx.store.safetensors import read_shard
 
 _STEPS = 50
 
@@ -25,7 +27,7 @@ _STEPS = 50
 def convert(source: Path, target: Path, name: str) -> None:
     """Write the folder `target`, which is empty.  Raises `NotConvertible`."""
     wanted = recipe(name)
-    original = read_config(source)
+    original = _believable(source)
     if "quantization" in original or "quantization_config" in original:
         raise OllmlxError("quantization is only supported for F16, BF16 and F32 models")
     try:
@@ -84,9 +86,18 @@ def _evaluate(model: nn.Module) -> None:
         tell(done=min(start + step, len(arrays)), of=len(arrays))
 
 
+def _believable(folder: Path) -> dict[str, Any]:
+    """The configuration; layers that are not there cost time and memory before mlx-lm sees it."""
+    config = read_config(folder)
+    tensors = sum(len(read_shard(path).tensors) for path in folder.glob("*.safetensors"))
+    if config_number(config, "num_hidden_layers", "n_layer", "num_layers") > tensors:
+        raise NotConvertible(f"config.json tells of more layers than {tensors} tensors can be")
+    return config
+
+
 def check(folder: Path) -> None:
     """Raises `NotConvertible` for weights that mlx-lm cannot make a model of."""
-    config = read_config(folder)
+    config = _believable(folder)
     try:
         lazy_model(folder, config)
     except REFUSALS as error:

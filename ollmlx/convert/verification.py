@@ -13,12 +13,7 @@ import psutil
 from ollmlx.convert.blocks import Floats
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import progress
-from ollmlx.store.details import config_number
-from ollmlx.store.documents import BadDocument, read_object
-from ollmlx.store.gguf import header
 
-TEXT = "The capital of France is Paris. One, two, three, four, five; def add(a, b): return a + b"
-MOST_TOKENS = 32
 _ENGINES = {"gguf": "llama_cpp", "mlx": "mlx_lm"}
 
 
@@ -49,15 +44,15 @@ async def difference(original: Path, converted: Path) -> Difference | None:
         return None
     if max(map(_bytes, (original, converted))) > psutil.virtual_memory().available:
         return None
-    ids = await asyncio.to_thread(_ids, formats)
+    ids: list[int] = []
     with tempfile.TemporaryDirectory(prefix="ollmlx-probe-") as folder:
         logits = []
         for number, (kind, path) in enumerate(formats):
             output = Path(folder, f"{number}.npy")
             arguments = (kind, str(path), str(output), *map(str, ids))
             async with aclosing(progress("ollmlx.convert.probe", *arguments)) as lines:
-                async for _ in lines:
-                    pass
+                async for line in lines:
+                    ids = line["ids"]
             logits.append(await asyncio.to_thread(np.load, output))
     return compare(*logits)
 
@@ -85,27 +80,3 @@ def _log_odds(logits: Floats) -> Floats:
 def _bytes(path: Path) -> int:
     files = path.glob("*.safetensors") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)
-
-
-def _ids(formats: list[tuple[str, Path]]) -> list[int]:
-    """The text in tokens; where no tokenizer can be read, tokens from all over the vocabulary."""
-    for kind, path in formats:
-        if kind == "mlx" and (path / "tokenizer.json").is_file() and find_spec("tokenizers"):
-            from tokenizers import Tokenizer
-
-            ids = Tokenizer.from_file(str(path / "tokenizer.json")).encode(TEXT).ids
-            return list(ids[:MOST_TOKENS])
-    size = min(_vocabulary(kind, path) for kind, path in formats)
-    return [size * place // MOST_TOKENS for place in range(MOST_TOKENS)]
-
-
-def _vocabulary(kind: str, path: Path) -> int:
-    """Raises `BadDocument` for a model that does not say."""
-    if kind == "gguf":
-        embeddings = (t.shape[0] for t in header(path).tensors if t.name == "token_embd.weight")
-        size = next(embeddings, 0)
-    else:
-        size = config_number(read_object(path / "config.json"), "vocab_size")
-    if size < MOST_TOKENS:
-        raise BadDocument(f"{path}: a vocabulary of {size} tokens")
-    return size

@@ -114,9 +114,13 @@ async def test_a_quantised_model_still_answers_and_is_not_quantised_again(
     assert not (root / FOLDER.replace("made", "again")).exists()
 
 
-async def test_weights_that_no_model_can_be_made_of_are_refused(client, root, scripted):
+@pytest.mark.parametrize(
+    "change", [{"hidden_size": 3}, {"num_hidden_layers": 10**9}, {"model_type": "../../evil"}]
+)
+async def test_weights_that_no_model_can_be_made_of_are_refused(client, root, scripted, change):
     files = await upload_folder(client, scripted.mlx)
-    files["config.json"] = await upload(client, b'{"model_type": "llama", "hidden_size": 3}')
+    config = json.loads((scripted.mlx / "config.json").read_text())
+    files["config.json"] = await upload(client, json.dumps({**config, **change}).encode())
     frames = await create(client, files=files)
     assert "error" in frames[-1]
     assert not (root / FOLDER).exists()
