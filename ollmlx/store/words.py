@@ -112,5 +112,5 @@ def encoded_messages(messages: list[Message]) -> bytes:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    always = {"role": message.role, "content": message.content}
-    return always | msgspec.to_builtins(message)
+    always: dict[str, Any] = {"role": message.role, "content": message.content}
+    return {**always, **msgspec.to_builtins(message)}
