@@ -14,6 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from ollmlx import names
+from ollmlx.store.blobs import Blobs
+from ollmlx.store.layers import CONFIG_TYPE, PREFIX, Layer, Manifest
+from ollmlx.store.registry import Registry
+from ollmlx.store.transport import Session
+from ollmlx.store.upload import Upload
 from tests.registry import OciRegistry, docker_registry
 
 PULL = """
@@ -54,18 +60,34 @@ def theirs(registry: OciRegistry, digest: str, target: Path) -> float:
     return time.perf_counter() - began
 
 
+def put(registry: OciRegistry, folder: Path, mib: int) -> str:
+    """A model of one large layer, pushed as we push; the digest of that layer."""
+    blobs, block = Blobs(folder / "blobs"), random.Random(1).randbytes(1 << 20)
+    with blobs.writing() as writer:
+        for number in range(mib):
+            writer.write(number.to_bytes(4) + block[4:])
+        model = writer.commit()
+    config = blobs.add(b"{}")
+    made = Manifest(
+        config=Layer(CONFIG_TYPE, config.digest, config.size),
+        layers=[Layer(f"{PREFIX}model", model.digest, model.size)],
+    )
+    session = Session()
+    target = Registry(names.parse(f"{registry.host}/me/big:1"), session, insecure=True)
+    for layer in made.blobs:
+        Upload(blobs.path(layer.digest), layer, target, session).run()
+    target.put_manifest(made.encode())
+    return model.digest
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed of a pull from loopback.")
     parser.add_argument("--mib", type=int, default=1024, help="size of the blob")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    block = random.Random(1).randbytes(1 << 20)
-    content = b"".join(n.to_bytes(4) + block[4:] for n in range(arguments.mib))
     with tempfile.TemporaryDirectory() as name, docker_registry(Path(name)) as registry:
         folder = Path(name)
-        registry.add("me/big", "1", {"model_format": "gguf"}, model=content)
-        digest = registry.add_blob("me/big", content)["digest"]
-        del content
+        digest = put(registry, folder, arguments.mib)
         for number in range(arguments.rounds):
             reference = theirs(registry, digest, folder / "file")
             seconds, memory = ours(registry, folder / f"store{number}")

@@ -159,6 +159,7 @@ def _worded(reason: Any, url: Any) -> str:
 
 def _refused(method: str, url: str, error: urllib.error.HTTPError) -> OllmlxError:
     if error.code in (301, 302, 303, 307, 308) and method in ("GET", "HEAD"):
+        error.close()
         return Unreachable(method, url, "stopped after 10 redirects")
     with error, suppress(OSError, http.client.HTTPException):
         text = error.read(_MOST_ERROR_BYTES).decode("utf-8", "replace").strip()

@@ -85,3 +85,18 @@ async def test_what_is_pushed_can_be_pulled(client, registry, tmp_path):
         "completed": len(weights),
     } in got
     assert registry.manifest("you/second", "2b") == manifest
+
+
+async def test_what_cannot_be_pushed_has_ollamas_texts(client, registry, tmp_path):
+    empty = await client.post("/api/push", json={})
+    assert (empty.status_code, empty.json()) == (400, {"error": "model is required"})
+    name = f"{registry.host}/me/none:1"
+    got = frames(await client.post("/api/push", json={"model": name, "insecure": True}))
+    path = tmp_path / "models/manifests" / registry.host / "me/none/1"
+    assert got == [
+        {"status": "retrieving manifest"},
+        {"status": "couldn't retrieve manifest"},
+        {"error": f"open {path}: no such file or directory"},
+    ]
+    got = frames(await client.post("/api/push", json={"model": f"http://{name}"}))
+    assert got[-1] == {"error": "insecure protocol http"}

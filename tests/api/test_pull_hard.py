@@ -124,6 +124,11 @@ async def test_errors_have_ollamas_texts_and_places(client, registry, weights):
     assert got[-1] == {"error": "insecure protocol http"}
     got = await pull(client, f"{registry.host}/me/m:1", insecure=False)
     assert got[-1]["error"].endswith("http: server gave HTTP response to HTTPS client")
+    got = await pull(client, "127.0.0.1:1/library/nope")
+    assert got[-1] == {
+        "error": 'pull model manifest: Get "http://127.0.0.1:1/v2/library/nope/manifests/latest": '
+        "dial tcp 127.0.0.1:1: connect: connection refused"
+    }
     got = await pull(client, "no-such-host.invalid/me/m:1")
     assert got[-1]["error"].endswith("dial tcp: lookup no-such-host.invalid: no such host")
 
