@@ -156,7 +156,7 @@ def test_a_server_that_fails_is_named_and_the_others_go_on(echo, url):
     assert "ConnectError" in unreachable.error
     assert "404" in missing.error
     assert (working.error, working.medians.tokens) == ("", 5)
-    assert "failed: " in text(outcome)
+    assert "failed at 1 streams: ConnectError" in text(outcome)
 
 
 def test_each_round_begins_with_another():
@@ -194,10 +194,10 @@ def test_options_are_one_for_all_or_one_for_each_url():
 
 def test_a_server_that_is_not_there_stops_no_other(url, capsys):
     urls = ["--url", url, "--url", f"http://127.0.0.1:{free_port()}"]
-    assert run([*urls, "--model", "echo", "--streams", "1", "--tokens", "3", "--rounds", "1"]) == 0
+    assert run([*urls, "--model", "echo", "--streams", "1", "--tokens", "3", "--rounds", "1"]) == 1
     said = capsys.readouterr().out
     assert "tok/s" in said
-    assert "failed: ConnectError" in said
+    assert "failed at 1 streams: ConnectError" in said
 
 
 def test_a_second_turn_is_held_against_a_cold_one(echo):

@@ -24,7 +24,10 @@ def main() -> NoReturn:
 
 
 def run(given: list[str]) -> int:
-    """1 where a bar is missed.  Raises `OllmlxError` for what makes measuring impossible."""
+    """1 where a bar is missed or somebody failed.
+
+    Raises `OllmlxError` for what makes measuring impossible.
+    """
     options = arguments.parse(given)
     outcome = _measure(options)
     if options.json:
@@ -33,7 +36,7 @@ def run(given: list[str]) -> int:
         }
         report.write(options.json, report.document(options.measure, said, outcome))
     sys.stdout.write(f"{report.text(outcome)}\n")
-    return int(not all(bar.met for bar in outcome.bars))
+    return int(bool(outcome.failures) or not all(bar.met for bar in outcome.bars))
 
 
 def _measure(options: argparse.Namespace) -> Outcome:

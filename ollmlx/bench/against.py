@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ollmlx.bench import engines, machine
 from ollmlx.bench.contest import Result, Tell, Work, hold
 from ollmlx.bench.endpoint import Endpoint
-from ollmlx.bench.report import Bar, Outcome, contest_table
+from ollmlx.bench.report import Bar, Outcome, contest_failures, contest_table
 from ollmlx.bench.served import Served
 
 OVERHEAD, LEAST = 0.05, 0.95
@@ -14,7 +14,7 @@ OVERHEAD, LEAST = 0.05, 0.95
 def streams(endpoints: Sequence[Endpoint], work: Work, tell: Tell) -> Outcome:
     """Servers side by side, the first of them the measure of the others."""
     results = hold([Served(endpoint.url, endpoint) for endpoint in endpoints], work, tell)
-    return Outcome(results, contest_table(results))
+    return Outcome(results, contest_table(results), failures=contest_failures(results))
 
 
 def overhead(model: str, threads: int, work: Work, tell: Tell) -> Outcome:
@@ -30,7 +30,7 @@ def overhead(model: str, threads: int, work: Work, tell: Tell) -> Outcome:
         bars.append(Bar(f"added to a step, {where}", gap - 1, OVERHEAD))
         if cpu is not None:
             bars.append(Bar(f"added to a token's processor time, {where}", cpu - 1, OVERHEAD))
-    return Outcome(results, contest_table(results), bars)
+    return Outcome(results, contest_table(results), bars, contest_failures(results))
 
 
 def bare(model: str, threads: int, work: Work, tell: Tell) -> Outcome:
@@ -48,7 +48,7 @@ def bare(model: str, threads: int, work: Work, tell: Tell) -> Outcome:
         )
         for result in _others(results)
     ]
-    return Outcome(results, contest_table(results), bars)
+    return Outcome(results, contest_table(results), bars, contest_failures(results))
 
 
 def _served(ours: machine.Started, model: str, threads: int) -> Served:

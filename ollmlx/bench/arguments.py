@@ -132,13 +132,15 @@ def _rounds() -> argparse.ArgumentParser:
 
 
 def _threads() -> argparse.ArgumentParser:
-    return _sized("--threads", 0, "threads of llama.cpp on both sides; 0 is what each chooses", 0)
-
-
-def _sized(option: str, default: int, words: str, least: int = 1) -> argparse.ArgumentParser:
     group = _group()
-    kind = _positive if least else int
-    group.add_argument(option, type=kind, default=default, help=f"{words} ({default})")
+    words = "threads of llama.cpp on both sides (what each chooses)"
+    group.add_argument("--threads", type=_positive, default=0, help=words)
+    return group
+
+
+def _sized(option: str, default: int, words: str) -> argparse.ArgumentParser:
+    group = _group()
+    group.add_argument(option, type=_positive, default=default, help=f"{words} ({default})")
     return group
 
 

@@ -46,6 +46,8 @@ class Outcome(Struct, frozen=True):
     results: list[Any]
     table: list[list[str]]
     bars: list[Bar] = []
+    failures: list[str] = []
+    """Who failed at what, and why."""
 
 
 def document(measure: str, arguments: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
@@ -65,13 +67,14 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def text(outcome: Outcome) -> str:
-    """A table with its columns in line, then the bars."""
+    """A table with its columns in line, then what failed, then the bars."""
     widths = [max(map(len, column)) for column in zip(*outcome.table, strict=True)]
     rows = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in outcome.table
     ]
-    return "\n".join([*rows, *([""] if outcome.bars else []), *map(str, outcome.bars)])
+    below = [*outcome.failures, *map(str, outcome.bars)]
+    return "\n".join([*rows, *([""] if below else []), *below])
 
 
 def contest_table(results: Sequence[Result]) -> list[list[str]]:
@@ -81,13 +84,21 @@ def contest_table(results: Sequence[Result]) -> list[list[str]]:
     for result in results:
         start = [str(result.streams), result.name]
         if result.error or not result.medians:
-            table.append([*start, f"failed: {result.error}", *[""] * 9])
+            table.append([*start, "failed", *[""] * 9])
             continue
         is_reference = result.name == reference
         cells = _units(result) if is_reference or not result.ratios else _multiples(result)
         early, tokens = result.medians.ended_early, result.medians.tokens
         table.append([*start, *cells, f"{tokens:g}", f"{early:g}"])
     return table
+
+
+def contest_failures(results: Sequence[Result]) -> list[str]:
+    return [
+        f"{result.name} failed at {result.streams} streams: {result.error}"
+        for result in results
+        if result.error
+    ]
 
 
 def _units(result: Result) -> list[str]:

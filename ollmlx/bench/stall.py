@@ -56,10 +56,11 @@ def stall(endpoints: Sequence[Endpoint], load: Load, tell: Tell) -> Outcome:
     table = [["who", "gap before", "worst before", "gap during", "worst during", "long TTFT"]]
     for result in results:
         if result.error:
-            table.append([result.name, f"failed: {result.error}", "", "", "", ""])
+            table.append([result.name, "failed", "", "", "", ""])
         else:
             table.append([result.name, *_cells(result)])
-    return Outcome(results, table)
+    failures = [f"{result.name} failed: {result.error}" for result in results if result.error]
+    return Outcome(results, table, failures=failures)
 
 
 def _cells(result: Stall) -> list[str]:

@@ -38,7 +38,7 @@ def second_turn(
     table = [["who", "history", "cold", "second turn", "second / cold"]]
     for result in results:
         if result.error:
-            table.append([result.name, "", f"failed: {result.error}", "", ""])
+            table.append([result.name, "failed", "", "", ""])
         else:
             middle = [milliseconds(statistics.median(t)) for t in (result.cold, result.second)]
             tokens = f"{result.prompt_tokens} tokens"
@@ -48,7 +48,8 @@ def second_turn(
         for result in results
         if not result.error
     ]
-    return Outcome(results, table, bars)
+    failures = [f"{result.name} failed: {result.error}" for result in results if result.error]
+    return Outcome(results, table, bars, failures)
 
 
 def _measure(endpoint: Endpoint, history: int, rounds: int, key: str, tell: Tell) -> SecondTurn:
