@@ -9,6 +9,7 @@ instead of a store.
 import asyncio
 import ipaddress
 import logging
+import socket
 import threading
 from collections.abc import AsyncGenerator, Coroutine
 from concurrent.futures import Future
@@ -16,7 +17,6 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 from ollmlx.api.changes import tidy
 from ollmlx.api.engine import Engine, Models
@@ -51,17 +51,17 @@ class Room:
 
         Returns the port.  Raises `OSError` when it is taken.
         """
-        sockets = bind_sockets(port, host or None)
+        listener = _listener(host, port)
 
         async def listen() -> None:
             door = HTTPServer(
                 make_door(self._engine, _is_loopback(host), secret), max_body_size=MAX_BODY
             )
-            door.add_sockets(sockets)
+            door.add_sockets([listener])
             self._doors.append(door)
 
         self._call(listen()).result()
-        return int(sockets[0].getsockname()[1])
+        return int(listener.getsockname()[1])
 
     async def exchange(self, request: Request) -> AsyncGenerator[Frame, None]:
         """`http.exchange` for callers on any other event loop.  Closing it cancels the request."""
@@ -139,3 +139,12 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """No host is every address of the machine.  Leaves no socket behind when the port is taken."""
+    everywhere = not host and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if everywhere or ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, dualstack_ipv6=everywhere)
+    listener.setblocking(False)
+    return listener

@@ -25,8 +25,8 @@ async def answered(frames: Frames, stream: bool | None) -> Answer:
 
 async def _last(frames: Frames) -> Answer:
     last = None
-    async for last in frames:
-        pass
+    async for frame in frames:
+        last = frame
     return Whole(last, PLAIN_JSON)
 
 

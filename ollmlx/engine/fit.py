@@ -21,7 +21,7 @@ def free_memory() -> int:
 
 @functools.cache
 def graphics_memory() -> int:
-    """Bytes of memory that GPUs can use, 0 without one; on Apple silicon Metal's part of the RAM."""
+    """Bytes that GPUs can use, 0 without one; on Apple silicon Metal's part of the RAM."""
     if sys.platform == "darwin":
         return int(psutil.virtual_memory().total * 0.75)
     return _nvidia("memory.total")

@@ -139,7 +139,7 @@ class ModelProcess:
                 self._send(jobs.Cancel(job_id))
 
     async def embed(self, inputs: list[list[int]]) -> NDArray[np.float32]:
-        """Token ids of each text → float32 of shape (texts, dimensions), as the model pooled them."""
+        """Token ids of each text → float32 (texts, dimensions), as the model pooled them."""
         event = await self._ask(jobs.Embed(0, inputs))
         assert isinstance(event, jobs.Embedded)
         return np.frombuffer(event.vectors, "<f4").reshape(len(inputs), event.dimensions)
