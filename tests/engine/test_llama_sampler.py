@@ -8,7 +8,7 @@ from llama_cpp import llama_cpp as llama
 from numpy.typing import NDArray
 
 from ollmlx.engine.jobs import Generate, Sampling
-from ollmlx.engine.llama_sampler import Penalties
+from ollmlx.engine.llama_sampler import Penalties, likeliest
 
 VOCAB = 100
 SAID = [5, 6, 5, 7, 5, 8, 9, 6]
@@ -62,3 +62,14 @@ def test_penalties_bend_as_llama_cpps_do(sampling: Sampling) -> None:
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(repeat_penalty=2, repeat_last_n=0)])
 def test_penalties_that_are_off_cost_nothing(sampling: Sampling) -> None:
     assert Penalties.of(Generate(1, SAID, 1, sampling), num_ctx=16) is None
+
+
+@pytest.mark.parametrize(("size", "count"), [(352, 40), (49152, 40), (49152, 1), (50, 49), (7, 3)])
+def test_the_likeliest_are_among_the_candidates(size: int, count: int) -> None:
+    random = np.random.default_rng(size)
+    for logits in (random.normal(size=size), random.integers(0, 3, size).astype(float)):
+        row = logits.astype(np.float32)
+        row[random.integers(0, size, size // 10)] = -np.inf
+        best = np.argsort(-row, kind="stable")[:count]
+        assert set(row[best]) <= set(row[likeliest(row, count)])
+        assert len(likeliest(row, count)) >= count
