@@ -51,7 +51,8 @@ class Endpoint:
         headers = {"Accept-Encoding": "identity"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        limits = httpx.Limits(max_connections=None)
+        # A connection each: some servers hang up after an answer without saying so.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         base = self.url.rstrip("/").removesuffix("/v1")
         async with httpx.AsyncClient(
             base_url=base, headers=headers, timeout=_TIMEOUT, limits=limits, trust_env=False
