@@ -113,6 +113,12 @@ def test_a_round_is_counted_over_all_its_streams():
     assert (figures.ended_early, figures.cpu_per_token, figures.prompt_tokens) == (1, 0.2, 20)
 
 
+def test_a_step_is_a_gap_while_all_streams_write():
+    early = Timeline(0.0, (1.0, 5.0, 6.0, 7.0), 4)
+    late = Timeline(0.0, (5.0, 6.0, 7.0, 17.0), 4)
+    assert measure([early, late], 4, cpu=None).step == 1.0
+
+
 def test_a_ratio_is_the_median_of_rounds_and_not_of_medians():
     def round_with(tokens: int) -> object:
         return measure([Timeline(0.0, (0.5, 1.0), tokens)], tokens, cpu=None)
@@ -237,7 +243,7 @@ def test_overhead_is_measured_and_written_down(toy: ToyModels, tmp_path, no_mode
     assert [result["medians"]["tokens"] for result in found["results"]] == [8, 8]
     assert found["machine"]["cpus"]
     assert {"python", "ollmlx", "llama-cpp-python"} <= set(found["versions"])
-    assert "added to a step, at 2 streams" in capsys.readouterr().out
+    assert "ollmlx over HTTP" in capsys.readouterr().out
 
 
 def test_jupyter_is_listened_to_while_it_streams(toy: ToyModels, tmp_path, no_models):

@@ -23,13 +23,11 @@ def overhead(model: str, threads: int, work: Work, tell: Tell) -> Outcome:
     tell("loading the model in this process")
     with engines.in_process(model, slots, threads) as engine, machine.ollmlx_server(slots) as ours:
         results = hold([engine, _served(ours, model, threads)], work, tell)
-    bars = []
-    for result in _others(results):
-        where = f"at {result.streams} streams"
-        gap, cpu = result.ratios["gap_p50"], result.ratios.get("cpu_per_token")
-        bars.append(Bar(f"added to a step, {where}", gap - 1, OVERHEAD))
-        if cpu is not None:
-            bars.append(Bar(f"added to a token's processor time, {where}", cpu - 1, OVERHEAD))
+    bars = [
+        Bar(f"added to a step, {result.streams} streams", result.ratios["step"] - 1, OVERHEAD)
+        for result in _others(results)
+        if "step" in result.ratios
+    ]
     return Outcome(results, contest_table(results), bars, contest_failures(results))
 
 

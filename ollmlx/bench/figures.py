@@ -22,6 +22,8 @@ class Figures(Struct, frozen=True, kw_only=True):
     gap_p50: float
     gap_p99: float
     gap_worst: float
+    step: float
+    """Median gap once every stream writes: an engine's step, with no prompt beside it."""
     tokens: float
     prompt_tokens: float
     ended_early: float
@@ -53,11 +55,24 @@ def measure(timelines: Sequence[Timeline], allowed: int, cpu: float | None) -> F
         gap_p50=percentile(gaps, 50),
         gap_p99=percentile(gaps, 99),
         gap_worst=max(gaps, default=0.0),
+        step=percentile(_together(timelines), 50),
         tokens=tokens,
         prompt_tokens=sum(timeline.prompt_tokens for timeline in timelines),
         ended_early=sum(timeline.tokens < allowed for timeline in timelines),
         cpu_per_token=cpu / tokens if cpu is not None else None,
     )
+
+
+def _together(timelines: Sequence[Timeline]) -> list[float]:
+    """Gaps between the last stream's beginning and the first stream's end."""
+    begun = max(timeline.stamps[0] for timeline in timelines)
+    ended = min(timeline.stamps[-1] for timeline in timelines)
+    return [
+        b - a
+        for timeline in timelines
+        for a, b in zip(timeline.stamps, timeline.stamps[1:], strict=False)
+        if begun <= a and b <= ended
+    ]
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:
@@ -74,7 +89,7 @@ def medians(rounds: Sequence[Figures]) -> Figures:
 def ratios(rounds: Sequence[Figures], reference: Sequence[Figures]) -> dict[str, float]:
     """Median over rounds of each figure by the reference's of the same round."""
     found: dict[str, float] = {}
-    for name in (*RATIOS, "cpu_per_token"):
+    for name in (*RATIOS, "step", "cpu_per_token"):
         pairs = [
             (getattr(mine, name), getattr(theirs, name))
             for mine, theirs in zip(rounds, reference, strict=True)
