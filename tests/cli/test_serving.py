@@ -1,4 +1,4 @@
-"""The command as people run it: real processes."""
+"""`serve` and `convert` as people run them: real processes."""
 
 import os
 import signal
@@ -116,8 +116,3 @@ def test_a_converted_model_goes_by_its_name_beside_the_original(tmp_path, script
 def test_what_cannot_be_converted_is_told_in_one_line(source, text):
     refused = ollmlx("convert", source)
     assert (refused.returncode, refused.stderr) == (1, f"Error: {text}\n")
-
-
-def test_version_and_help():
-    assert ollmlx("--version").stdout == f"ollmlx version is {__version__}\n"
-    assert "convert" in ollmlx("--help").stdout

@@ -1,0 +1,69 @@
+"""`convert`: a GGUF model into an MLX one."""
+
+import sys
+from pathlib import Path
+
+from ollmlx import names, settings
+from ollmlx.cli.flags import Misused, Words
+from ollmlx.cli.terminal import tell
+from ollmlx.convert import convert as repack
+from ollmlx.convert.refusals import TargetInTheWay
+from ollmlx.errors import BadRequest
+from ollmlx.store.library import Library
+
+DTYPES = ("auto", "float16", "bfloat16", "float32")
+
+
+def convert(words: Words) -> None:
+    source, target_name = [*words.arguments, None][:2]
+    assert source
+    dtype = words.text("dtype") or "auto"
+    if dtype not in DTYPES:
+        raise Misused(f'invalid value for --dtype: "{dtype}" (must be {", ".join(DTYPES)})')
+    library = Library(settings.from_environment())
+    model = library.find(source)
+    if model.format != "gguf":
+        raise BadRequest(f"{model.name} is an MLX model already")
+    target = _target(library, model.name, target_name)
+    try:
+        done = repack(
+            Path(model.path), target, Filling(sys.stderr.isatty()), dtype, words.on("replace")
+        )
+    except TargetInTheWay as error:
+        raise BadRequest(f"{error}: --replace puts the new one in its place") from error
+    tell(f"{done.architecture}: {done.arrays} arrays, {done.bytes / 1e6:.1f} MB", end="")
+    tell(f" in {done.seconds:.1f} s → {target}")
+    if done.requantised:
+        kinds = ", ".join(sorted(set(done.requantised.values())))
+        tell(f"{len(done.requantised)} tensors lost a little precision: MLX has no {kinds}")
+
+
+def _target(library: Library, source: str, target: str | None) -> Path:
+    """A name goes into the store; a path is taken as it is."""
+    if target and (path := names.as_path(target)):
+        return path
+    if not target and names.as_path(source):
+        return Path(source).with_suffix("")
+    name = names.parse(target or f"{source}-mlx")
+    if _taken(library, name):
+        raise BadRequest(f"{name.display} is a GGUF model: give the MLX one another name")
+    return library.mlx_path(name)
+
+
+def _taken(library: Library, name: names.Name) -> bool:
+    """Whether a model that is not MLX goes by this name, and would hide one that is."""
+    return any(
+        m.full_name.lower() == name.full.lower() and m.format != "mlx" for m in library.list()
+    )
+
+
+class Filling:
+    """One line that fills up; on anything but a terminal, nothing."""
+
+    def __init__(self, shown: bool) -> None:
+        self._shown = shown
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        if self._shown:
+            bar, end = "█" * int(fraction * 30), "\n" if stage == "saving" else ""
+            tell(f"\r{stage:<10} ▕{bar:<30}▏ {fraction:4.0%}", end=end)

@@ -1,0 +1,58 @@
+"""`serve`, and the engine of their own that `run` and `pull` start where nobody serves."""
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ollmlx import __version__, settings
+from ollmlx.cli.flags import Words
+from ollmlx.client import Server
+from ollmlx.errors import OllmlxError
+from ollmlx.room import Room
+
+log = logging.getLogger(__name__)
+
+
+def serve(_: Words) -> None:
+    configured = settings.from_environment()
+    logging.basicConfig(
+        level=logging.DEBUG if configured.debug else logging.INFO,
+        format='time=%(asctime)s level=%(levelname)s source=%(name)s msg="%(message)s"',
+        stream=sys.stderr,
+    )
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    room = Room(configured)
+    room.start()
+    try:
+        port = room.open_door(configured.host, configured.port)
+    except OSError as error:
+        room.stop()
+        where = f"{configured.host}:{configured.port}"
+        # The loop puts words of its own after those of the system.
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise OllmlxError(f"listen tcp {where}: bind: {why}") from error
+    # Programs that start a server wait for this line of Ollama's.
+    log.info("Listening on %s:%s (version %s)", configured.host or "[::]", port, __version__)
+    stopped.wait()
+    room.stop()
+
+
+@contextmanager
+def own_engine() -> Iterator[Server]:
+    """An engine in this process, behind a secret on a free port, until the block ends."""
+    # It is the command that says what went wrong.
+    logging.getLogger("tornado").setLevel(logging.CRITICAL)
+    room, secret = Room(settings.from_environment()), secrets.token_urlsafe(16)
+    room.start()
+    try:
+        port = room.open_door("127.0.0.1", 0, secret)
+        yield Server(f"http://127.0.0.1:{port}/t/{secret}", "an engine of its own")
+    finally:
+        room.stop()
