@@ -1,58 +1,48 @@
 """Sequences in the KV cache: what they hold, and how a new prompt starts from what is there.
 
 All sequences share one pool of cells (`kv_unified`), so a common beginning is shared and not
-copied.  A finished answer's tokens stay until their cells are needed: the next turn of a chat
+copied.  A finished answer stays until another begins, and is parked then: the next turn of a chat
 computes only what is new.
 """
 
-from collections.abc import Sequence as Items
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
 from llama_cpp import llama_cpp as llama
 
 from ollmlx.engine.llama_context import Context
 from ollmlx.engine.llama_model import Model
+from ollmlx.engine.llama_parking import Held, Parked, Parking
 
 
 @dataclass(eq=False)
-class Sequence:
-    """One seq_id; the token at index i of `tokens` is in the cache at position i."""
+class Sequence(Held):
+    """One seq_id of the cache."""
 
-    id: int
-    tokens: list[int] = field(default_factory=list)
-    sound: int | None = None
-    """After a context shift: how many tokens at the start were computed with all that precedes
-    them, and so may be the start of another prompt."""
+    id: int = 0
     busy: bool = False
-    last_use: int = 0
-
-    def in_common(self, prompt: Items[int]) -> int:
-        """How many tokens at the start are the same."""
-        length = min(len(prompt), len(self.tokens) if self.sound is None else self.sound)
-        same = np.asarray(self.tokens[:length]) == np.asarray(prompt[:length])
-        return length if same.all() else int(np.argmin(same))
 
 
 class Cache:
-    """`count` sequences; at most that many are busy at once."""
+    """`count` sequences, busy or idle, over `cells` cells."""
 
-    def __init__(self, model: Model, context: Context, count: int) -> None:
+    def __init__(self, model: Model, context: Context, count: int, cells: int) -> None:
         self._memory = context.memory
         self._recurrent = model.recurrent
         self._window: int = llama.llama_model_n_swa(model.handle)
-        self._sequences = [Sequence(number) for number in range(count)]
+        self._sequences = [Sequence(id=number) for number in range(count)]
+        self._parking = Parking(context, cells)
         self._clock = 0
         self.can_shift = bool(llama.llama_memory_can_shift(self._memory)) and not self._recurrent
 
-    def borrow(self, prompt: Items[int]) -> Sequence:
+    def borrow(self, prompt: list[int]) -> Sequence:
         """An idle sequence that holds as much of `prompt` as any does, but not its last token."""
         usable = prompt[:-1]
         length, donor = max(
-            ((self._reusable(s, usable), s) for s in self._sequences),
-            key=lambda scored: (scored[0], not scored[1].busy, scored[1].last_use),
+            ((self._reusable(h, usable), h) for h in [*self._sequences, *self._parking.parked]),
+            key=lambda scored: (scored[0], not self._is_busy(scored[1]), scored[1].last_use),
         )
         target = self._target(donor, length)
+        self._park_idle(target, donor, length)
         if not self._start(target, donor, length):
             self.clear(target)
             length = 0
@@ -96,12 +86,15 @@ class Cache:
         sequence.sound = keep if sequence.sound is None else min(keep, sequence.sound)
         return []
 
-    def _reusable(self, sequence: Sequence, prompt: Items[int]) -> int:
+    def _reusable(self, held: Held, prompt: list[int]) -> int:
         """How many of its first tokens `prompt` could start from."""
-        length = sequence.in_common(prompt)
-        if self._recurrent and (sequence.busy or length < len(sequence.tokens)):
+        length = held.in_common(prompt)
+        if self._recurrent and (self._is_busy(held) or length < len(held.tokens)):
             return 0  # its state is that of its last token, not of an earlier one
         return length
+
+    def _is_busy(self, held: Held) -> bool:
+        return isinstance(held, Sequence) and held.busy
 
     def _part_from_others(self, sequence: Sequence, start: int) -> bool:
         """Make sure that cells from `start` on are this sequence's alone: a shift moves cells, and
@@ -114,24 +107,38 @@ class Cache:
             self._cut(other, start)
         return True
 
-    def _target(self, donor: Sequence, length: int) -> Sequence:
+    def _target(self, donor: Held, length: int) -> Sequence:
         """The donor itself if the prompt goes on from most of it, else what is missed least."""
-        if not donor.busy and 2 * length >= len(donor.tokens) > 0:
+        if isinstance(donor, Sequence) and not donor.busy and _mostly(donor, length):
             return donor
         idle = [s for s in self._sequences if not s.busy]
         others = [s for s in idle if s is not donor] or idle
         return min(others, key=lambda s: (bool(s.tokens), s.last_use))
 
-    def _start(self, target: Sequence, donor: Sequence, length: int) -> bool:
+    def _park_idle(self, target: Sequence, donor: Held, length: int) -> None:
+        """Park what is idle, the donor only if the target is going to overwrite it."""
+        if self._recurrent:
+            return
+        for sequence in self._sequences:
+            gives = length > 0 and sequence is donor
+            goes_on = gives and (sequence is not target or _mostly(donor, length))
+            if sequence.tokens and not sequence.busy and not goes_on:
+                self._parking.park(sequence.id, sequence)
+                if not gives:
+                    self.clear(sequence)
+
+    def _start(self, target: Sequence, donor: Held, length: int) -> bool:
         """Make `target` hold exactly the donor's first tokens; False if the cache cannot."""
         if not length:
             return False
-        if target is donor:
-            cut = llama.llama_memory_seq_rm(self._memory, target.id, length, -1)
-            return bool(cut) and self._intact(target, length)
-        self.clear(target)
-        llama.llama_memory_seq_cp(self._memory, donor.id, target.id, 0, length)
-        return self._intact(target, length)
+        if target is not donor:
+            self.clear(target)
+            if isinstance(donor, Sequence):
+                llama.llama_memory_seq_cp(self._memory, donor.id, target.id, 0, length)
+            elif not (isinstance(donor, Parked) and self._parking.bring_back(donor, target.id)):
+                return False
+        cut = llama.llama_memory_seq_rm(self._memory, target.id, length, -1)
+        return bool(cut) and self._intact(target, length)
 
     def _cut(self, sequence: Sequence, length: int) -> None:
         if llama.llama_memory_seq_rm(self._memory, sequence.id, length, -1):
@@ -148,3 +155,8 @@ class Cache:
             return True
         oldest: int = llama.llama_memory_seq_pos_min(self._memory, sequence.id)
         return oldest <= (max(0, length - self._window) if self._window else 0)
+
+
+def _mostly(held: Held, length: int) -> bool:
+    """Whether that many tokens are most of what is held."""
+    return 2 * length >= len(held.tokens) > 0

@@ -19,8 +19,6 @@ from ollmlx.engine.llama_scheduler import Scheduler
 from ollmlx.engine.llama_threads import IdleCores, Threads, available_cores
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 
-_SPARE_SEQUENCES = 8
-"""Finished answers kept beside the running ones, as far as cells go."""
 _MOST_SEQUENCES = 256
 
 
@@ -118,18 +116,16 @@ class LlamaCppBackend:
     def _open_scheduler(self) -> bool:
         """Returns whether answers may go on past a full window."""
         slots = min(self._options.num_parallel, _MOST_SEQUENCES)
-        spare = 0 if self._model.recurrent else _SPARE_SEQUENCES
-        sequences = min(slots + spare, _MOST_SEQUENCES)
 
         def adjust(params: Any) -> None:
             params.n_ctx = self._num_ctx * slots
             params.n_batch = params.n_ubatch = max(self._options.num_batch, slots, 1)
-            params.n_seq_max = params.n_outputs_max = sequences
+            params.n_seq_max = params.n_outputs_max = slots
             params.n_threads = params.n_threads_batch = self._threads.settled
             params.swa_full = False
 
         context = self._context = Context(self._model, self._options, adjust)
-        cache = Cache(self._model, context, sequences)
+        cache = Cache(self._model, context, slots, self._num_ctx * slots)
         self._scheduler = Scheduler(
             self._model, context, cache, self._threads, self._num_ctx, slots
         )

@@ -66,6 +66,21 @@ def test_two_chats_keep_their_beginnings_with_one_place_to_run(opened: Open) -> 
             assert cached(result) >= (0 if turn == 100 else turn - 30)
 
 
+def test_finished_answers_do_not_lie_in_the_cells_that_running_ones_walk_over(
+    opened: Open,
+) -> None:
+    backend = opened(num_ctx=1024, num_parallel=4)
+    for chat in range(4):
+        answer(backend, Generate(chat, words(chat, 200), 5, GREEDY))
+    backend.submit(Generate(9, words(9, 20), 5, GREEDY))
+    backend.step()
+    assert backend._scheduler is not None
+    held = [len(s.tokens) for s in backend._scheduler._cache._sequences]
+    assert sum(held) == 20
+    drive(backend)
+    assert cached(answer(backend, Generate(5, [*words(2, 200), 7], 5, GREEDY))) >= 200
+
+
 def test_a_common_beginning_is_taken_from_an_answer_still_running(opened: Open) -> None:
     backend, fresh = opened(num_parallel=2), opened()
     start = words(1, 100)

@@ -1,0 +1,67 @@
+"""Finished answers kept in ordinary memory: in the cache, every step of the running ones would walk
+over their cells.
+
+Saving one costs a thousandth of reading its prompt, and bringing it back about as little.
+"""
+
+import ctypes
+from dataclasses import dataclass, field
+
+import numpy as np
+from llama_cpp import llama_cpp as llama
+from numpy.typing import NDArray
+
+from ollmlx.engine.llama_context import Context
+
+
+@dataclass(eq=False)
+class Held:
+    """What a sequence holds, in the cache or parked: the token at index i is at position i."""
+
+    tokens: list[int] = field(default_factory=list)
+    sound: int | None = None
+    """After a context shift: how many tokens at the start were computed with all that precedes
+    them, and so may be the start of another prompt."""
+    last_use: int = 0
+
+    def in_common(self, prompt: list[int]) -> int:
+        """How many tokens at the start are the same."""
+        length = min(len(prompt), len(self.tokens) if self.sound is None else self.sound)
+        same = np.asarray(self.tokens[:length]) == np.asarray(prompt[:length])
+        return length if same.all() else int(np.argmin(same))
+
+
+@dataclass(eq=False)
+class Parked(Held):
+    state: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+
+
+class Parking:
+    """As many tokens as the cache has cells; the one used longest ago gives way."""
+
+    def __init__(self, context: Context, cells: int) -> None:
+        self._context, self._cells = context.handle, cells
+        self.parked: list[Parked] = []
+
+    def park(self, sequence_id: int, held: Held) -> None:
+        """Save what a sequence holds; its cells are as they were."""
+        size = llama.llama_state_seq_get_size(self._context, sequence_id)
+        state = np.empty(size, np.uint8)
+        if llama.llama_state_seq_get_data(self._context, _bytes(state), size, sequence_id) != size:
+            return
+        copy = Parked(list(held.tokens), held.sound, held.last_use, state)
+        # A longer answer that goes on from another holds all of it.
+        self.parked = [p for p in self.parked if p.in_common(copy.tokens) < len(p.tokens)]
+        self.parked.append(copy)
+        while sum(len(one.tokens) for one in self.parked) > self._cells:
+            self.parked.remove(min(self.parked, key=lambda one: one.last_use))
+
+    def bring_back(self, parked: Parked, sequence_id: int) -> bool:
+        """Put it into an empty sequence; False if the cache has no room."""
+        state = parked.state
+        read = llama.llama_state_seq_set_data(self._context, _bytes(state), len(state), sequence_id)
+        return bool(read)
+
+
+def _bytes(state: NDArray[np.uint8]) -> "ctypes._Pointer[ctypes.c_uint8]":
+    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
