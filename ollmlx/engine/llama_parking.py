@@ -8,10 +8,14 @@ import ctypes
 from dataclasses import dataclass, field
 
 import numpy as np
+import psutil
 from llama_cpp import llama_cpp as llama
 from numpy.typing import NDArray
 
 from ollmlx.engine.llama_context import Context
+
+_LEFT_FREE = 1 << 30
+"""Bytes of memory that parking leaves to others."""
 
 
 @dataclass(eq=False)
@@ -46,6 +50,8 @@ class Parking:
     def park(self, sequence_id: int, held: Held) -> None:
         """Save what a sequence holds; its cells are as they were."""
         size = llama.llama_state_seq_get_size(self._context, sequence_id)
+        if psutil.virtual_memory().available < size + _LEFT_FREE:
+            return  # it is only to save work
         state = np.empty(size, np.uint8)
         if llama.llama_state_seq_get_data(self._context, _bytes(state), size, sequence_id) != size:
             return
