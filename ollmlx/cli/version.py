@@ -1,5 +1,7 @@
 """`--version`: the server's, and ours where it differs."""
 
+from contextlib import closing
+
 from ollmlx import __version__
 from ollmlx.cli.connection import Connection, server
 from ollmlx.cli.terminal import program, say
@@ -8,7 +10,8 @@ from ollmlx.errors import OllmlxError
 
 def show_version() -> None:
     try:
-        theirs = str(Connection(server()).get("/api/version").get("version", ""))
+        with closing(Connection(server())) as connection:
+            theirs = str(connection.get("/api/version").get("version", ""))
     except OllmlxError:
         theirs = ""
         say("Warning: could not connect to a running Ollama instance")

@@ -31,7 +31,7 @@ def show(model: Model, verbose: bool, system: str, options: dict[str, Any]) -> S
     thread.  Raises `BadGguf`, `BadDocument`, `NotAModel` or `OSError`.
     """
     system = system or model.system
-    info, tensors = (_gguf if model.format == "gguf" else _folder)(model, verbose)
+    info, tensors = _weights(model, verbose)
     return ShowResponse(
         license="\n".join(model.licenses),
         modelfile=modelfile(model, system, {**model.parameters, **options}),
@@ -123,6 +123,16 @@ def _shown(value: Any, verbose: bool) -> Any:
         return [_shown(one, verbose) for one in value] if verbose or not value else None
     # Go's JSON writes 100000, not 100000.0.
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _weights(model: Model, verbose: bool) -> tuple[dict[str, Any], list[Tensor]]:
+    match model.format:
+        case "gguf":
+            return _gguf(model, verbose)
+        case "mlx":
+            return _folder(model, verbose)
+        case "echo":  # it has no weights
+            return {}, []
 
 
 def _folder(model: Model, verbose: bool) -> tuple[dict[str, Any], list[Tensor]]:

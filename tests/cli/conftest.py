@@ -1,0 +1,36 @@
+"""A server for the command to speak to: the real one, with echo models."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ollmlx.room import Room
+from ollmlx.settings import Settings
+from tests.echo import EchoLibrary, echo_model
+
+THINKING = (
+    "{{ range .Messages }}{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}"
+    "{{ .Content }}{{ end }}"
+)
+MODELS = EchoLibrary(
+    echo_model(),
+    echo_model("other:1b", system="You are kind."),
+    echo_model("thinker:latest", template=THINKING, capabilities=("completion", "thinking")),
+    echo_model("embedder:latest", capabilities=("embedding",)),
+)
+
+
+@pytest.fixture(scope="session")
+def echoing() -> Iterator[str]:
+    """The address of a server of echo models."""
+    room = Room(Settings(num_parallel=4), MODELS)
+    room.start()
+    yield f"127.0.0.1:{room.open_door('127.0.0.1', 0)}"
+    room.stop()
+
+
+@pytest.fixture
+def at_echo(echoing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of someone who uses that server."""
+    monkeypatch.delenv("OLLMLX_HOST", raising=False)
+    monkeypatch.setenv("OLLAMA_HOST", echoing)
