@@ -30,6 +30,13 @@ class StandIn:
     """Set when a client left before its answer ended."""
 
 
+class _Alive(RequestHandler):
+    """What the command asks before anything else."""
+
+    def head(self) -> None:
+        self.finish()
+
+
 class _Handler(RequestHandler):
     def initialize(self, stand_in: StandIn) -> None:
         self.far_end = stand_in
@@ -94,7 +101,11 @@ def standing_in(prefix: str = "", token: str = "") -> Iterator[StandIn]:
     loop = asyncio.new_event_loop()
 
     async def serve(stop: asyncio.Event) -> None:
-        server = HTTPServer(Application([(f"{prefix}/api/(.*)", _Handler, {"stand_in": stand_in})]))
+        routes = [
+            (f"{prefix}/", _Alive),
+            (f"{prefix}/api/(.*)", _Handler, {"stand_in": stand_in}),
+        ]
+        server = HTTPServer(Application(routes))
         server.add_socket(socket)
         await stop.wait()
         server.stop()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.pty_user import User, at_terminal
+from tests.stand_in import standing_in
 
 CTRL_C, CTRL_D, CTRL_G, CTRL_J = "\x03", "\x04", "\x07", "\n"
 
@@ -195,3 +196,21 @@ def test_long_lines_break_between_words_on_a_terminal(echoing, home):
         shown = user.sees("word19")
         assert "word12 word\x1b[4D\x1b[K\r\nword13" in shown
         assert user.leaves() == 0
+
+
+def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(home):
+    with standing_in() as server:
+        server.endless = True
+        environment = {"OLLAMA_HOST": server.url, "HOME": str(home), "OLLMLX_HOST": ""}
+        with at_terminal("run", "m", **environment) as user:
+            user.says("go")
+            user.sees(" on on")
+            user.types(CTRL_C)
+            assert server.left.wait(10)
+            server.endless = False
+            user.says("again")
+            user.sees("Good day!\r\n\r\n")
+            user.says("/bye")
+            assert user.leaves() == 0
+        said = [message["content"] for message in server.asked[-1]["messages"]]
+        assert said == ["go", "again"]
