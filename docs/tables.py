@@ -7,6 +7,7 @@ from typing import Any
 
 from jupyter_ext.app import OllmlxApp
 from ollmlx.api.routes import ROUTES
+from ollmlx.cli.commands import shown
 from ollmlx.convert.architectures import ARCHITECTURES
 from ollmlx.store.shortnames import SHORT_NAMES
 
@@ -28,6 +29,10 @@ def tables() -> dict[str, str]:
         "extension-settings.md": table(
             ("Trait", "What it does"),
             ((f"`{name}`", about(trait)) for name, trait in traits.items() if name not in engine),
+        ),
+        "commands.md": table(
+            ("Command", "What it does"),
+            ((f"`{f'{c.name} {c.usage}'.strip()}`", c.help) for c in shown()),
         ),
         "routes.md": table(("Method", "Path"), ((r.method, f"`{r.path}`") for r in ROUTES)),
         "short-names.md": table(
