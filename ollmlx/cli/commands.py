@@ -180,7 +180,7 @@ COMMANDS = (
     Command("cp", "SOURCE DESTINATION", "Copy a model", "changing:copy", (2, 2)),
     Command("rm", "MODEL [MODEL...]", "Remove a model", "changing:remove", (1, None)),
     Command(
-        *("convert", "SOURCE [TARGET]", "Make an MLX model of a GGUF model"),
+        *("convert", "SOURCE [TARGET]", "Make an MLX model of a GGUF model, or a .gguf file"),
         *("converting:convert", (1, 2), CONVERT_FLAGS),
         needs="nothing",
         environment=(MODELS,),

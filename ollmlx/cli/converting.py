@@ -1,4 +1,4 @@
-"""`convert`: a GGUF model into an MLX one."""
+"""`convert`: a GGUF model into an MLX one, or the other way into a `.gguf` file."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from ollmlx import names, settings
 from ollmlx.cli.flags import Misused, Words
 from ollmlx.cli.terminal import tell
+from ollmlx.convert import Conversion, export
 from ollmlx.convert import convert as repack
 from ollmlx.convert.refusals import TargetInTheWay
 from ollmlx.errors import BadRequest
@@ -22,20 +23,32 @@ def convert(words: Words) -> None:
         raise Misused(f'invalid value for --dtype: "{dtype}" (must be {", ".join(DTYPES)})')
     library = Library(settings.from_environment())
     model = library.find(source)
-    if model.format != "gguf":
-        raise BadRequest(f"{model.name} is an MLX model already")
-    target = _target(library, model.name, target_name)
+    filling, replace = Filling(sys.stderr.isatty()), words.on("replace")
     try:
-        done = repack(
-            Path(model.path), target, Filling(sys.stderr.isatty()), dtype, words.on("replace")
-        )
+        if model.format == "mlx":
+            if "dtype" in words.given:
+                raise Misused("--dtype is for MLX models: a .gguf file keeps the one there is")
+            export(Path(model.path), _file(model.name, target_name), filling, replace)
+        else:
+            target = _target(library, model.name, target_name)
+            _tell(repack(Path(model.path), target, filling, dtype, replace), target)
     except TargetInTheWay as error:
         raise BadRequest(f"{error}: --replace puts the new one in its place") from error
+
+
+def _tell(done: Conversion, target: Path) -> None:
     tell(f"{done.architecture}: {done.arrays} arrays, {done.bytes / 1e6:.1f} MB", end="")
     tell(f" in {done.seconds:.1f} s → {target}")
     if done.requantised:
         kinds = ", ".join(sorted(set(done.requantised.values())))
         tell(f"{len(done.requantised)} tensors lost a little precision: MLX has no {kinds}")
+
+
+def _file(source: str, target: str | None) -> Path:
+    """Where to write the GGUF form of an MLX model."""
+    if not target or not target.endswith(".gguf"):
+        raise BadRequest(f"{source} is an MLX model already; a .gguf file can be made of it")
+    return names.as_path(target) or Path(target)
 
 
 def _target(library: Library, source: str, target: str | None) -> Path:

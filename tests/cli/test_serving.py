@@ -109,6 +109,16 @@ def test_a_converted_model_goes_by_its_name_beside_the_original(tmp_path, script
     assert same[0] == same[1]
 
 
+def test_an_mlx_model_becomes_a_file_whose_name_ends_in_gguf(tmp_path, toy):
+    target = tmp_path / "toy.gguf"
+    refused = ollmlx("convert", str(toy.mlx), "toy:gguf")
+    assert refused.returncode == 1
+    assert "is an MLX model already" in refused.stderr
+    done = ollmlx("convert", str(toy.mlx), str(target))
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes().startswith(b"GGUF")
+
+
 @pytest.mark.parametrize(
     ("source", "text"),
     [("nope", "model 'nope' not found"), ("a b", "invalid model name")],
