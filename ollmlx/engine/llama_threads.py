@@ -165,7 +165,7 @@ class Pace:
     As many as keep a step near `seconds`, so that no running stream stalls; never over `most`.
     """
 
-    def __init__(self, seconds: float = 0.2, least: int = 32, most: int = 512) -> None:
+    def __init__(self, seconds: float = 0.35, least: int = 64, most: int = 512) -> None:
         self._seconds, self._least, self._most = seconds, least, most
         self._cost = seconds / _DEFAULT_CHUNK
 
