@@ -49,6 +49,10 @@ class Command:
     needs: Literal["server", "engine", "nothing"] = "server"
     """With `engine` it gets one of its own where nobody serves."""
     aliases: tuple[str, ...] = ()
+    lifted_by: str = ""
+    """The flag that stands for all arguments."""
+    as_if_one: bool = False
+    """Ollama takes one where we take several, and its error says so."""
     hidden: bool = False
     environment: tuple[tuple[str, str], ...] = (HOST,)
 
@@ -64,17 +68,12 @@ class Command:
     def check(self, words: Words) -> None:
         """Raises `Misused` for a number of arguments that it does not take."""
         (least, most), count = self.arguments, len(words.arguments)
-        if self.name in ("stop", "update") and words.on("all"):
+        if self.lifted_by and words.on(self.lifted_by):
             least = 0
-        if count < least and (most is None and not self.listed):
+        if count < least and most is None and not self.as_if_one:
             raise Misused(f"requires at least {least} arg(s), only received {count}")
         if count < least or (most is not None and count > most):
             raise Misused(f"accepts {least} arg(s), received {count}")
-
-    @property
-    def listed(self) -> bool:
-        """Whether Ollama takes one model where we take several."""
-        return self.name == "pull"
 
 
 JSON = Flag("json", "Print the server's answer as JSON")
@@ -145,10 +144,12 @@ COMMANDS = (
     Command(
         *("stop", "MODEL", "Stop a running model", "changing:stop", (1, 1)),
         (Flag("all", "Stop every running model"),),
+        lifted_by="all",
     ),
     Command(
         *("pull", "MODEL [MODEL...]", "Pull a model from a registry", "transfers:pull", (1, None)),
         (INSECURE,),
+        as_if_one=True,
         needs="engine",
     ),
     Command(
@@ -158,6 +159,7 @@ COMMANDS = (
     Command(
         *("update", "[MODEL...]", "Pull models again", "transfers:update", (1, None)),
         (Flag("all", "Every model that came from a registry"), INSECURE),
+        lifted_by="all",
     ),
     Command(
         *("signin", "", "Sign in to ollama.com", "refusing:sign_in", (0, 0)),

@@ -3,6 +3,7 @@
 import http
 import json
 import os
+import socket
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -123,10 +124,21 @@ class Connection:
             with self._http.stream(method, self._url + path, **body) as response:
                 yield response
         except httpx.HTTPError as error:
-            if isinstance(error, httpx.ConnectError) and "refused" in str(error):
+            causes = {type(cause): cause for cause in _causes(error)}
+            if ConnectionRefusedError in causes:
                 raise Unreachable from error
+            why = str(error) or type(error).__name__
+            if socket.gaierror in causes:
+                why = f"dial tcp: lookup {httpx.URL(self._url).host}: no such host"
             what = f'{method.capitalize()} "{self.place}{path}"'
-            raise Interrupted(f"{what}: {str(error) or type(error).__name__}") from error
+            raise Interrupted(f"{what}: {why}") from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it came of: the HTTP library wraps the system's in its own."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _check(response: httpx.Response, streamed: bool = False) -> None:

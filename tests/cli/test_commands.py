@@ -148,3 +148,10 @@ def test_a_link_named_ollama_says_ollama(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/local/bin/ollama"])
     with pytest.raises(OllmlxError, match='unknown command "foo" for "ollama"'):
         run(["foo"])
+
+
+def test_a_host_that_does_not_exist_is_named(monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", "nobody.invalid")
+    told = r'^Head "http://nobody.invalid:11434/": dial tcp: lookup nobody.invalid: no such host$'
+    with pytest.raises(OllmlxError, match=told):
+        run(["list"])
