@@ -22,6 +22,7 @@ from ollmlx.settings import FOREVER, parse_duration
 T = TypeVar("T", bound=Struct)
 THINK_LEVELS = ("high", "medium", "low", "max")
 _THINK = '"high", "medium", "low", "max", true, or false'
+_TOOL_CHOICE = '"auto", "none", "required" or {"type": "function", "function": {"name": …}}'
 _GO_NAMES = {
     str: "string",
     bool: "bool",
@@ -241,4 +242,25 @@ def _image(value: Any) -> Any:
     return value
 
 
-_PARSERS = {"keep_alive": _keep_alive, "think": _think, "image": _image}
+def _tool_choice(value: Any) -> Any:
+    match value:
+        case "auto" | "none" | "required":
+            return value
+        case {"type": "function", "function": {"name": str()}}:
+            return value
+    raise Malformed(f"tool_choice must be {_TOOL_CHOICE}")
+
+
+def _thinking_budget(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+        raise Malformed("thinking_budget must not be negative")
+    return value
+
+
+_PARSERS = {
+    "keep_alive": _keep_alive,
+    "think": _think,
+    "image": _image,
+    "tool_choice": _tool_choice,
+    "thinking_budget": _thinking_budget,
+}

@@ -12,6 +12,10 @@ from msgspec import Raw, Struct, field
 KeepAlive = Annotated[float | None, "keep_alive"]
 """Seconds; infinity is for ever, None not said."""
 Think = Annotated[bool | str | None, "think"]
+ToolChoice = Annotated[Any, "tool_choice"]
+"""`auto`, `none`, `required`, or OpenAI's `{"type": "function", "function": {"name": …}}`."""
+ThinkingBudget = Annotated[int | None, "thinking_budget"]
+"""Tokens of thought after which the thought is closed; None is no limit."""
 Image = Annotated[str, "image"]
 """Standard base64 with padding."""
 
@@ -139,6 +143,8 @@ class GenerateRequest(Struct, rename={"debug_render_only": "_debug_render_only"}
     logprobs: bool = False
     top_logprobs: int = 0
     debug_render_only: bool = False
+    thinking_budget: ThinkingBudget = None
+    """Not Ollama's."""
 
 
 class ChatRequest(Struct, rename={"debug_render_only": "_debug_render_only"}):
@@ -155,6 +161,11 @@ class ChatRequest(Struct, rename={"debug_render_only": "_debug_render_only"}):
     logprobs: bool = False
     top_logprobs: int = 0
     debug_render_only: bool = False
+    tool_choice: ToolChoice = None
+    """Not Ollama's, as the next two; None is `auto`."""
+    parallel_tool_calls: bool | None = None
+    """False: at most one call an answer."""
+    thinking_budget: ThinkingBudget = None
 
 
 class DebugInfo(Struct, omit_defaults=True):

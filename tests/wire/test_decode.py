@@ -1,5 +1,7 @@
 """Requests are read as Go's encoding/json reads them, down to the text of its errors."""
 
+import json
+
 import pytest
 
 from ollmlx.errors import BadRequest
@@ -88,3 +90,31 @@ def test_tools_keep_what_templates_see_and_their_order():
     (read,) = decode(tool, ChatRequest).tools
     assert list(read.function.parameters.properties) == ["b", "a"]
     assert read.function.parameters.properties["a"].type == ["null", "integer"]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    ["auto", "none", "required", {"type": "function", "function": {"name": "f"}}],
+)
+def test_a_choice_of_tools_is_openais(choice: object) -> None:
+    body = json.dumps({"tool_choice": choice, "parallel_tool_calls": False, "thinking_budget": 8})
+    request = decode(body.encode(), ChatRequest)
+    assert request.tool_choice == choice
+    assert (request.parallel_tool_calls, request.thinking_budget) == (False, 8)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("tool_choice", "any", "tool_choice must be "),
+        ("tool_choice", {"type": "function", "name": "f"}, "tool_choice must be "),
+        ("tool_choice", True, "tool_choice must be "),
+        ("parallel_tool_calls", "no", "cannot unmarshal string into Go struct field"),
+        ("thinking_budget", -1, "thinking_budget must not be negative"),
+        ("thinking_budget", 1.5, "cannot unmarshal number 1.5 into Go struct field"),
+        ("thinking_budget", True, "cannot unmarshal bool into Go struct field"),
+    ],
+)
+def test_what_is_no_choice_and_no_budget_is_refused(field: str, value: object, text: str) -> None:
+    with pytest.raises(BadRequest, match=text):
+        decode(json.dumps({field: value}).encode(), ChatRequest)
