@@ -34,7 +34,7 @@ llama.cpp is compiled during installation, and here is no C and C++ compiler.  I
   Fedora:          sudo dnf install gcc-c++
   macOS:           xcode-select --install"""
 FIRST_TIME = """\
-Setting up {venv}: about 190 packages, and llama.cpp compiled for this machine.
+Setting up {venv}: about 260 packages, and llama.cpp compiled for this machine.
 This takes 2 to 5 minutes on two cores the first time, and no time afterwards."""
 
 
