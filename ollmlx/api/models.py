@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec import structs
 
-from ollmlx import __version__, names
+from ollmlx import names
 from ollmlx.api import requests
 from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
@@ -29,7 +29,7 @@ async def root(engine: Engine, _: str) -> Answer:
 
 
 async def version(engine: Engine, _: str) -> Answer:
-    return Whole(native.VersionResponse(__version__))
+    return Whole(native.VersionResponse())
 
 
 async def status(engine: Engine, _: str) -> Answer:

@@ -1,4 +1,4 @@
-"""`--version`: the server's, and ours where it differs."""
+"""`--version`: the release of Ollama that the server speaks, ours where it differs, and our own."""
 
 from contextlib import closing
 
@@ -6,6 +6,7 @@ from ollmlx import __version__
 from ollmlx.cli.connection import Connection, server
 from ollmlx.cli.terminal import program, say
 from ollmlx.errors import OllmlxError
+from ollmlx.wire.native import OLLAMA_VERSION
 
 
 def show_version() -> None:
@@ -17,5 +18,7 @@ def show_version() -> None:
         say("Warning: could not connect to a running Ollama instance")
     if theirs:
         say(f"{program()} version is {theirs}")
-    if theirs != __version__:
-        say(f"Warning: client version is {__version__}")
+    if theirs != OLLAMA_VERSION:
+        say(f"Warning: client version is {OLLAMA_VERSION}")
+    if program() == "ollmlx":
+        say(f"ollmlx itself is {__version__}")

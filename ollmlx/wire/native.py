@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Raw, Struct, field
 
+OLLAMA_VERSION = "0.33.0"
+"""The release whose API this is.  Clients ask for a least one: Copilot for 0.6.4."""
 KeepAlive = Annotated[float | None, "keep_alive"]
 """Seconds; infinity is for ever, None not said."""
 Think = Annotated[bool | str | None, "think"]
@@ -383,7 +385,7 @@ class ProgressResponse(Struct, omit_defaults=True):
 
 
 class VersionResponse(Struct):
-    version: str
+    version: str = OLLAMA_VERSION
 
 
 class CloudStatus(Struct):

@@ -12,6 +12,7 @@ from ollmlx.cli.connection import Connection, Refused, Unreachable, server
 from ollmlx.cli.listing import running
 from ollmlx.cli.program import main, run
 from ollmlx.errors import OllmlxError
+from ollmlx.wire.native import OLLAMA_VERSION
 
 pytestmark = pytest.mark.usefixtures("at_echo")
 
@@ -135,12 +136,13 @@ def test_a_server_that_wants_to_know_who_asks_is_told_by_its_status():
 
 def test_the_version_is_the_servers_and_ours_where_they_differ(capsys, monkeypatch):
     run(["--version"])
-    assert capsys.readouterr().out == f"ollmlx version is {__version__}\n"
+    itself = f"ollmlx itself is {__version__}\n"
+    assert capsys.readouterr().out == f"ollmlx version is {OLLAMA_VERSION}\n{itself}"
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:1")
     run(["-v"])
     assert capsys.readouterr().out == (
         "Warning: could not connect to a running Ollama instance\n"
-        f"Warning: client version is {__version__}\n"
+        f"Warning: client version is {OLLAMA_VERSION}\n{itself}"
     )
 
 
