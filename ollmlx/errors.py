@@ -3,7 +3,8 @@
 OllmlxError (500)
  ├ BadRequest (400)          ├ NotFound (404)        ├ Busy (503)
  ├ Forbidden (403)           ├ Cancelled (499)       ├ WorkerDied (500)
- ├ LoadFailed (500)          └ Unavailable (500): the engine for a format is not installed
+ ├ LoadFailed (500)          ├ NotSignedIn (401)     ├ AccountUnavailable (503)
+ └ Unavailable (500): the engine for a format is not installed
 """
 
 
@@ -69,6 +70,21 @@ class LoadFailed(OllmlxError):
 
 class Unavailable(OllmlxError):
     """The library that runs this kind of model is not installed."""
+
+
+class NotSignedIn(OllmlxError):
+    """ollama.com knows no account with the user's key."""
+
+    status = 401
+
+
+class AccountUnavailable(OllmlxError):
+    """ollama.com cannot be asked, or answers something else."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("account unavailable")
 
 
 _STATUSES: dict[int, type[OllmlxError]] = {

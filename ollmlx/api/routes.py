@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from ollmlx.api import changes, creating, embed, generate, models, openai, transfers
+from ollmlx.api import account, changes, creating, embed, generate, models, openai, transfers
 from ollmlx.api.answers import Answer
 from ollmlx.wire import native
 from ollmlx.wire import openai as wire
@@ -57,6 +57,12 @@ ROUTES = (
     Route("DELETE", "/api/delete", changes.delete, native.DeleteRequest),
     Route("POST", "/api/blobs/*", changes.upload, streams_body=True),
     Route("HEAD", "/api/blobs/*", changes.has_blob),
+    Route("POST", "/api/me", account.me),
+    Route("POST", "/api/signout", account.sign_out),
+    Route("DELETE", "/api/user/keys/*", account.sign_out),
+    Route("POST", "/api/experimental/web_search", account.web_search, native.CloudRequest),
+    Route("POST", "/api/experimental/web_fetch", account.web_fetch, native.CloudRequest),
+    Route("GET", "/api/experimental/model-recommendations", account.recommendations),
     Route("GET", "/v1/models", models.openai_models),
     Route("GET", "/v1/models/*", models.openai_model),
     Route("POST", "/v1/chat/completions", openai.chat_completions, wire.ChatCompletionRequest),

@@ -79,7 +79,7 @@ async def _from_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
     name = await asyncio.to_thread(shelf.spelling, name)
     session = Session()
     registry = Registry(name, session, insecure)
-    manifest, data = await _ask(session, lambda: _manifest(registry))
+    manifest, data = await ask(session, lambda: _manifest(registry))
     await asyncio.to_thread(_check_disk, shelf, manifest)
     for frame in _memory_warning(sum(layer.size for layer in manifest.blobs)):
         yield frame
@@ -102,7 +102,7 @@ async def _from_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
     yield ProgressResponse("success")
 
 
-async def _ask(session: Session, ask: Callable[[], T]) -> T:
+async def ask(session: Session, ask: Callable[[], T]) -> T:
     """What a blocking request answers; it is hung up when we are."""
     try:
         return await asyncio.to_thread(ask)
@@ -241,7 +241,7 @@ async def _to_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
             async for frame in frames:
                 yield frame
     yield ProgressResponse("pushing manifest")
-    await _ask(session, lambda: registry.put_manifest(data))
+    await ask(session, lambda: registry.put_manifest(data))
     yield ProgressResponse("success")
 
 

@@ -162,16 +162,12 @@ COMMANDS = (
         lifted_by="all",
     ),
     Command(
-        *("signin", "", "Sign in to ollama.com", "refusing:sign_in", (0, 0)),
-        needs="nothing",
+        *("signin", "", "Sign in to ollama.com", "account:sign_in", (0, 0)),
         aliases=("login",),
-        environment=(),
     ),
     Command(
-        *("signout", "", "Sign out from ollama.com", "refusing:sign_out", (0, 0)),
-        needs="nothing",
+        *("signout", "", "Sign out from ollama.com", "account:sign_out", (0, 0)),
         aliases=("logout",),
-        environment=(),
     ),
     Command(
         *("list", "[PREFIX]", "List models", "listing:list_models"),

@@ -32,13 +32,21 @@ class Interrupted(OllmlxError):
 class Refused(OllmlxError):
     """The server answered with an error."""
 
-    def __init__(self, message: str, status: int = 200, streamed: bool = False) -> None:
+    def __init__(
+        self, message: str, status: int = 200, streamed: bool = False, sign_in_url: str = ""
+    ) -> None:
         line = f"{status} {_phrase(status)}".rstrip()
         if streamed:
             message = f"{line}: {message}" if message else line
         # An answer without a text is a proxy's, or a Jupyter server's that wants its token.
         super().__init__(message or line)
         self.code = status
+        self.sign_in_url = sign_in_url
+        """Where a refusal for want of an account says that one signs in."""
+
+    @property
+    def unauthorized(self) -> bool:
+        return self.code == http.HTTPStatus.UNAUTHORIZED
 
     @property
     def missing(self) -> bool:
@@ -78,7 +86,7 @@ class Connection:
     def get(self, path: str) -> Document:
         return self._whole("GET", path)
 
-    def post(self, path: str, request: Document) -> Document:
+    def post(self, path: str, request: Document | None = None) -> Document:
         return self._whole("POST", path, request)
 
     def embedding(self, request: Document) -> str:
@@ -116,7 +124,7 @@ class Connection:
         with self._open(method, path, json=request) as response:
             _check(response)
             body = response.read()
-        return _object(body) if body else {}
+        return _object(body) if body not in (b"", b"null") else {}
 
     @contextmanager
     def _open(self, method: str, path: str, **body: Any) -> Iterator[httpx.Response]:
@@ -146,10 +154,11 @@ def _check(response: httpx.Response, streamed: bool = False) -> None:
         return
     body = response.read()
     try:
-        told = str(json.loads(body).get("error", ""))
+        answer = json.loads(body)
+        told, url = str(answer.get("error", "")), str(answer.get("signin_url", ""))
     except (ValueError, AttributeError):  # a proxy's page, say
-        told = body.decode(errors="replace").strip()
-    raise Refused(told, response.status_code, streamed)
+        told, url = body.decode(errors="replace").strip(), ""
+    raise Refused(told, response.status_code, streamed, url)
 
 
 def _object(text: str | bytes) -> Document:

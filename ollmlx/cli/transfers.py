@@ -3,6 +3,7 @@
 from contextlib import closing
 
 from ollmlx import names
+from ollmlx.cli.account import signed_in
 from ollmlx.cli.connection import Connection
 from ollmlx.cli.flags import Misused, Words
 from ollmlx.cli.listing import installed
@@ -51,6 +52,10 @@ def update(words: Words, connection: Connection) -> None:
 
 def push(words: Words, connection: Connection) -> None:
     name = names.parse(words.arguments[0])
+    if name.host.endswith(_OLLAMAS) and not signed_in(
+        connection, "You need to be signed in to push models to ollama.com."
+    ):
+        return
     request = {"model": words.arguments[0], "insecure": words.on("insecure")}
     try:
         with closing(connection.stream("/api/push", request)) as frames, Progress() as progress:

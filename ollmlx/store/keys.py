@@ -52,15 +52,19 @@ def _make(path: Path) -> Ed25519PrivateKey:
             return load(path)  # another process was faster
         with os.fdopen(descriptor, "wb") as file:
             file.write(private)
-        path.with_suffix(".pub").write_text(f"{_public(key)}\n")
+        path.with_suffix(".pub").write_text(f"{public(key)}\n")
     return key
 
 
-def _public(key: Ed25519PrivateKey) -> str:
+def public(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
 def signed(key: Ed25519PrivateKey, method: str, url: str) -> str:
     """The `Authorization` of a request without a body: `<public key>:<signature>`."""
-    signature = key.sign(f"{method},{url},{NOTHING}".encode())
-    return f"{_public(key).split()[1]}:{base64.b64encode(signature).decode()}"
+    return signature(key, f"{method},{url},{NOTHING}")
+
+
+def signature(key: Ed25519PrivateKey, text: str) -> str:
+    """`<public key>:<signature of the text>`."""
+    return f"{public(key).split()[1]}:{base64.b64encode(key.sign(text.encode())).decode()}"

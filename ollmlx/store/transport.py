@@ -54,7 +54,7 @@ class Refused(OllmlxError):
 
     def __init__(self, code: int, text: str, headers: Message) -> None:
         super().__init__(f"{code}: {text}")
-        self.code, self.headers = code, headers
+        self.code, self.text, self.headers = code, text, headers
 
 
 class HungUp(OllmlxError):

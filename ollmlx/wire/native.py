@@ -205,6 +205,9 @@ class GenerateResponse(
     tool_calls: list[ReplyToolCall] = []
     debug_info: DebugInfo | None = None
     logprobs: list[Logprob] = []
+    cached_tokens: int = 0
+    """For the other APIs, as the next: taken off before Ollama's own is answered."""
+    thinking_tokens: int = 0
 
 
 class ChatResponse(Struct, omit_defaults=True, rename={"debug_info": "_debug_info"}):
@@ -221,6 +224,9 @@ class ChatResponse(Struct, omit_defaults=True, rename={"debug_info": "_debug_inf
     prompt_eval_duration: int = 0
     eval_count: int = 0
     eval_duration: int = 0
+    cached_tokens: int = 0
+    """For the other APIs, as the next: taken off before Ollama's own is answered."""
+    thinking_tokens: int = 0
 
 
 # -- embeddings ------------------------------------------------------------------------------------
@@ -253,6 +259,39 @@ class EmbeddingRequest(Struct):
 
 class EmbeddingResponse(Struct):
     embedding: list[float]
+
+
+# -- tokens: not Ollama's -------------------------------------------------------------------------
+
+
+class TokenizeRequest(Struct):
+    model: str = ""
+    text: str = ""
+    special: bool | None = None
+    """False: without the begin and end tokens that the model adds to a text."""
+    keep_alive: KeepAlive = None
+    options: dict[str, Any] = {}
+
+
+class TokenizeResponse(Struct):
+    model: str
+    tokens: list[int]
+    total_duration: int
+    load_duration: int
+
+
+class DetokenizeRequest(Struct):
+    model: str = ""
+    tokens: list[int] = []
+    keep_alive: KeepAlive = None
+    options: dict[str, Any] = {}
+
+
+class DetokenizeResponse(Struct):
+    model: str
+    text: str
+    total_duration: int
+    load_duration: int
 
 
 # -- models ----------------------------------------------------------------------------------------
@@ -395,6 +434,39 @@ class CloudStatus(Struct):
 
 class StatusResponse(Struct):
     cloud: CloudStatus
+
+
+class UserResponse(Struct, omit_defaults=True):
+    id: str
+    email: str
+    name: str
+    bio: str = ""
+    avatarurl: str = ""
+    firstname: str = ""
+    lastname: str = ""
+    plan: str = ""
+
+
+class UnauthorizedResponse(Struct):
+    error: str
+    signin_url: str
+
+
+class CloudRequest(Struct):
+    """To a service of ollama.com, whatever it asks for."""
+
+
+class Recommendation(Struct, omit_defaults=True):
+    model: str
+    description: str
+    context_length: int = 0
+    max_output_tokens: int = 0
+    vram_bytes: int = 0
+    required_plan: str = ""
+
+
+class RecommendationsResponse(Struct):
+    recommendations: list[Recommendation]
 
 
 class ErrorResponse(Struct):

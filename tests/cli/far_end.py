@@ -34,7 +34,7 @@ class _Handler(RequestHandler):
         self._answer(path)
 
     def post(self, path: str) -> None:
-        self.far_end.asked.append({"path": path, **json.loads(self.request.body)})
+        self.far_end.asked.append({"path": path, **json.loads(self.request.body or "{}")})
         self._answer(path)
 
     delete = post

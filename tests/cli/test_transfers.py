@@ -67,11 +67,13 @@ def test_what_fails_at_once_has_its_status_before_them(scripted):
 )
 def test_a_push_ends_with_where_the_model_is(scripted, capsys, name, place):
     scripted.answers["api/push"] = [{"status": "retrieving manifest"}, {"status": "success"}]
+    scripted.answers["api/me"] = [{"name": "me"}]
     run(["push", name])
     assert capsys.readouterr().out == f"\nYou can find your model at:\n\n\t{place}\n"
 
 
 def test_a_push_that_is_not_allowed_says_where_it_would_be(scripted):
+    scripted.answers["api/me"] = [{"name": "me"}]
     scripted.answers["api/push"] = [{"error": "push: Access Denied"}]
     with pytest.raises(OllmlxError, match="create the model under a namespace you own"):
         run(["push", "me/m"])
