@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import structs, to_builtins
 
@@ -33,6 +33,7 @@ NO_IMAGES = (
     ' multimodal requests.","type":"invalid_request_error"}}'
 )
 _REPLY_ONLY = ("load", "unload")
+T = TypeVar("T", GenerateResponse, ChatResponse)
 
 
 async def generate(engine: Engine, request: GenerateRequest) -> Answer:
@@ -43,7 +44,7 @@ async def chat(engine: Engine, request: ChatRequest) -> Answer:
     return await _answer(chats(engine, request), request.stream)
 
 
-async def _answer(frames: AsyncGenerator[Any, None], stream: bool | None) -> Answer:
+async def _answer(frames: AsyncGenerator[T, None], stream: bool | None) -> Answer:
     """A stream unless the client wants one document, or all there is to say is that a model was
     (un)loaded.
     """
@@ -55,36 +56,45 @@ async def _answer(frames: AsyncGenerator[Any, None], stream: bool | None) -> Ans
     return Whole(await fold(rest)) if stream is False else Stream(rest)
 
 
-async def _chain(first: Any, rest: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+async def _chain(first: T | None, rest: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
     async with aclosing(rest):
         if first is not None:
-            yield first
+            yield _told(first)
         async for frame in rest:
-            yield frame
+            yield _told(frame)
 
 
-async def fold(frames: AsyncGenerator[Any, None]) -> GenerateResponse | ChatResponse | None:
-    """All frames as one: texts, calls and logprobs joined, the rest from the last."""
+def _told(frame: T) -> T:
+    """Without the counts that Ollama keeps to itself."""
+    return structs.replace(frame, cached_tokens=0, thinking_tokens=0) if frame.done else frame
+
+
+async def fold(frames: AsyncGenerator[T, None]) -> T | None:
+    """All frames as one; None where there are none."""
     async with aclosing(frames):
         parts = [frame async for frame in frames]
-    if not parts:
-        return None
+    return joined(parts) if parts else None
+
+
+def joined(parts: Sequence[T]) -> T:
+    """Frames as one: texts, calls and logprobs joined, the rest from the last."""
     whole, logprobs = parts[-1], [entry for part in parts for entry in part.logprobs]
     if isinstance(whole, GenerateResponse):
+        texts: Sequence[Any] = parts
         return structs.replace(
             whole,
-            response="".join(part.response for part in parts),
-            thinking="".join(part.thinking for part in parts),
+            response="".join(text.response for text in texts),
+            thinking="".join(text.thinking for text in texts),
             logprobs=logprobs,
         )
-    replies = [part.message for part in parts]
+    replies: list[Reply] = [part.message for part in parts]
     message = Reply(
         "assistant",
         "".join(reply.content for reply in replies),
         "".join(reply.thinking for reply in replies),
         [call for reply in replies for call in reply.tool_calls],
     )
-    return structs.replace(whole, message=message, logprobs=logprobs)  # type: ignore[no-any-return]  # frames are Any
+    return structs.replace(whole, message=message, logprobs=logprobs)
 
 
 # -- generate -------------------------------------------------------------------------------------

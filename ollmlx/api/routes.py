@@ -7,7 +7,18 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from ollmlx.api import account, changes, creating, embed, generate, models, openai, transfers
+from ollmlx.api import (
+    account,
+    changes,
+    creating,
+    embed,
+    generate,
+    models,
+    openai_chat,
+    openai_completions,
+    tokens,
+    transfers,
+)
 from ollmlx.api.answers import Answer
 from ollmlx.wire import native
 from ollmlx.wire import openai as wire
@@ -50,6 +61,8 @@ ROUTES = (
     Route("POST", "/api/chat", generate.chat, native.ChatRequest),
     Route("POST", "/api/embed", embed.embed, native.EmbedRequest),
     Route("POST", "/api/embeddings", embed.embeddings, native.EmbeddingRequest),
+    Route("POST", "/api/tokenize", tokens.tokenize, native.TokenizeRequest),
+    Route("POST", "/api/detokenize", tokens.detokenize, native.DetokenizeRequest),
     Route("POST", "/api/pull", transfers.pull, native.PullRequest),
     Route("POST", "/api/push", transfers.push, native.PushRequest),
     Route("POST", "/api/create", creating.create, native.CreateRequest),
@@ -65,8 +78,8 @@ ROUTES = (
     Route("GET", "/api/experimental/model-recommendations", account.recommendations),
     Route("GET", "/v1/models", models.openai_models),
     Route("GET", "/v1/models/*", models.openai_model),
-    Route("POST", "/v1/chat/completions", openai.chat_completions, wire.ChatCompletionRequest),
-    Route("POST", "/v1/completions", openai.completions, wire.CompletionRequest),
+    Route("POST", "/v1/chat/completions", openai_chat.chat_completions, wire.ChatCompletionRequest),
+    Route("POST", "/v1/completions", openai_completions.completions, wire.CompletionRequest),
     Route("POST", "/v1/embeddings", embed.openai_embeddings, wire.EmbeddingsRequest),
 )
 

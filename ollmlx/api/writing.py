@@ -188,6 +188,7 @@ def metrics(usage: Usage, started: int, loaded: int) -> Metrics:
         prompt_eval_duration=usage.prompt_ns,
         eval_count=usage.tokens,
         eval_duration=usage.eval_ns,
+        cached_tokens=usage.cached_tokens,
     )
 
 

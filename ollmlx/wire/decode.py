@@ -162,7 +162,12 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         return _struct(value, hint, f"{path}.")
     if _is_scalar(value, hint):
         return float(value) if hint is float else int(value) if hint is int else value
-    raise Malformed(
+    raise mismatch(value, hint, path)
+
+
+def mismatch(value: Any, hint: Any, path: str) -> Malformed:
+    """The error for a value of another type than `hint` at a path like `ChatRequest.model`."""
+    return Malformed(
         f"json: cannot unmarshal {_json_kind(value, hint)} into Go struct field {path}"
         f" of type {_go_name(hint)}"
     )

@@ -184,6 +184,7 @@ class Metrics(Struct, frozen=True):
     prompt_eval_duration: int = 0
     eval_count: int = 0
     eval_duration: int = 0
+    cached_tokens: int = 0
 
 
 class GenerateResponse(

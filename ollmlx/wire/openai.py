@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
-from ollmlx.wire.native import Logprob, Tool
+from ollmlx.wire.native import DebugInfo, KeepAlive, Logprob, Think, Tool
 
 
 class ErrorBody(Struct):
@@ -24,6 +24,22 @@ class ErrorEnvelope(Struct):
 # -- requests -------------------------------------------------------------------------------------
 
 
+class Extras(Struct):
+    """What requests take besides OpenAI's fields: Ollama's own, under Ollama's names."""
+
+    keep_alive: KeepAlive = None
+    think: Think = None
+    """Where no effort is given."""
+    options: dict[str, Any] = {}
+    """As in Ollama's API; a field of the same meaning wins."""
+    num_ctx: int | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    logit_bias: dict[str, float] = {}
+    """Token id → what is added to its logit."""
+
+
 class StreamOptions(Struct):
     include_usage: bool = False
 
@@ -35,6 +51,10 @@ class JsonSchema(Struct, rename={"schema_": "schema"}):
 class ResponseFormat(Struct):
     type: str = ""
     json_schema: JsonSchema | None = None
+    pattern: Any = None
+    """Of the type `regex`; the next two are of the types of their names."""
+    choice: Any = None
+    grammar: Any = None
 
 
 class Reasoning(Struct):
@@ -50,7 +70,7 @@ class ChatMessage(Struct):
     tool_call_id: str = ""
 
 
-class ChatCompletionRequest(Struct, rename={"debug_render_only": "_debug_render_only"}):
+class ChatCompletionRequest(Extras, rename={"debug_render_only": "_debug_render_only"}):
     model: str = ""
     messages: list[ChatMessage] = []
     stream: bool = False
@@ -65,16 +85,24 @@ class ChatCompletionRequest(Struct, rename={"debug_render_only": "_debug_render_
     top_p: float | None = None
     response_format: ResponseFormat | None = None
     tools: list[Tool] = []
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    functions: Any = None
+    """Older spelling of `tools`: refused, and so is the next."""
+    function_call: Any = None
+    modalities: list[str] = []
     reasoning: Reasoning | None = None
     reasoning_effort: str | None = None
     logprobs: bool = False
     top_logprobs: int = 0
+    n: int | None = None
     debug_render_only: bool = False
 
 
-class CompletionRequest(Struct, rename={"debug_render_only": "_debug_render_only"}):
+class CompletionRequest(Extras, rename={"debug_render_only": "_debug_render_only"}):
     model: str = ""
-    prompt: str = ""
+    prompt: Any = ""
+    """A text, or more than one: each is answered by itself.  Token ids stand for their text."""
     suffix: str = ""
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -86,6 +114,9 @@ class CompletionRequest(Struct, rename={"debug_render_only": "_debug_render_only
     presence_penalty: float = 0.0
     top_p: float = 0.0
     logprobs: int | None = None
+    n: int | None = None
+    best_of: int | None = None
+    echo: bool = False
     debug_render_only: bool = False
 
 
@@ -99,10 +130,22 @@ class EmbeddingsRequest(Struct):
 # -- answers --------------------------------------------------------------------------------------
 
 
-class Usage(Struct):
+class PromptTokens(Struct):
+    cached_tokens: int
+
+
+class CompletionTokens(Struct):
+    reasoning_tokens: int
+
+
+class Usage(Struct, omit_defaults=True):
+    """The details are only there when there is something to tell."""
+
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokens | None = None
+    completion_tokens_details: CompletionTokens | None = None
 
 
 class Function(Struct):
@@ -136,7 +179,7 @@ class Choice(Struct, omit_defaults=True):
     logprobs: Logprobs | None = None
 
 
-class ChatCompletion(Struct, omit_defaults=True):
+class ChatCompletion(Struct, omit_defaults=True, rename={"debug_info": "_debug_info"}):
     id: str
     object: str
     created: int
@@ -144,6 +187,7 @@ class ChatCompletion(Struct, omit_defaults=True):
     system_fingerprint: str
     choices: list[Choice]
     usage: Usage
+    debug_info: DebugInfo | None = None
 
 
 class Delta(Struct, omit_defaults=True):
@@ -170,11 +214,21 @@ class ChatCompletionChunk(Struct, omit_defaults=True):
     usage: Usage | None = None
 
 
+class TextLogprobs(Struct):
+    """Of a completion's text, a list entry a token."""
+
+    text_offset: list[int]
+    """Characters before the token, counted from the text's beginning."""
+    token_logprobs: list[float | int]
+    tokens: list[str]
+    top_logprobs: list[dict[str, float | int]]
+
+
 class TextChoice(Struct, omit_defaults=True):
     text: str
     index: int
     finish_reason: str | None
-    logprobs: Logprobs | None = None
+    logprobs: TextLogprobs | None = None
 
 
 class Completion(Struct):
