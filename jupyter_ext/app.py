@@ -300,8 +300,9 @@ class OllmlxApp(ExtensionApp):
         if self._door_port is not None:
             # Straight to the room: it answers even while another extension blocks Jupyter's loop.
             url = door.address(self.door_host, self._door_port, self._door_secret)
+        certificate = os.path.abspath(self._server.certfile) if self._server.certfile else ""
         self._note = note.write(
-            self._runtime_dir, note.Note(url, mount, self._door_port, os.getpid())
+            self._runtime_dir, note.Note(url, mount, self._door_port, os.getpid(), certificate)
         )
         self.log.info("ollmlx: Ollama's API at %s, with Jupyter's token", mount)
 

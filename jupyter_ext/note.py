@@ -20,6 +20,8 @@ class Note:
     """The same below Jupyter, for clients that bring Jupyter's token."""
     door_port: int | None
     pid: int
+    certificate: str = ""
+    """Path of the certificate that an HTTPS server shows."""
 
 
 def path(runtime_dir: Path, pid: int) -> Path:

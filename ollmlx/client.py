@@ -6,6 +6,7 @@ Nothing here speaks the protocol; that is the `ollama` package's work.
 import json
 import os
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,8 @@ class Server:
     rule: str
     """What named it, in words for `%ollmlx status`."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    certificate: str = ""
+    """Path of the only certificate to accept, for whatever host it was made out."""
 
     @property
     def place(self) -> str:
@@ -56,15 +59,24 @@ class Server:
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for an httpx client, and so for an `ollama` one."""
-        return {"headers": dict(self.headers), "trust_env": not self.local}
+        verify = {"verify": _accepting(self.certificate)} if self.certificate else {}
+        return {"headers": dict(self.headers), "trust_env": not self.local, **verify}
 
     def answers(self) -> bool:
         """Whether an Ollama API is there and lets us in."""
         try:
             response = httpx.get(f"{self.url}/api/version", timeout=_PROBE_SECONDS, **self.options)
             return response.is_success and "version" in response.json()
-        except (httpx.HTTPError, ValueError):
+        except (httpx.HTTPError, OSError, ValueError):  # OSError: its certificate is gone
             return False
+
+
+def _accepting(certificate: str) -> ssl.SSLContext:
+    """A notebook server's certificate is often its own, and seldom made out to 127.0.0.1."""
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def find(host: str | None = None, environment: Mapping[str, str] = os.environ) -> Server:
@@ -106,19 +118,23 @@ def _parent(runtime: Path, pid: str) -> Iterator[Server]:
 
     A server with a password has no token; only the secret in its note opens it then.
     """
-    rule, note = "the Jupyter server of this kernel", runtime / f"ollmlx-{pid}.json"
+    rule, file = "the Jupyter server of this kernel", runtime / f"ollmlx-{pid}.json"
+    note = _read(file)
     jupyter = _read(runtime / f"jpserver-{pid}.json")
     url, token = jupyter.get("url", ""), jupyter.get("token", "")
     if token and url.startswith(("http://", "https://")):  # not a socket in the file system
-        mount = _read(note).get("mount") or f"{url.rstrip('/')}/ollama"
-        yield Server(mount.rstrip("/"), rule, {"Authorization": f"Bearer {token}"})
-    yield from _noted(note, rule)
+        mount = note.get("mount") or f"{url.rstrip('/')}/ollama"
+        headers = {"Authorization": f"Bearer {token}"}
+        yield Server(mount.rstrip("/"), rule, headers, note.get("certificate", ""))
+    yield from _noted(file, rule)
 
 
 def _noted(file: Path, rule: str) -> Iterator[Server]:
     """Where the Jupyter server that wrote `ollmlx-<pid>.json` said it is, secret included."""
-    if url := _read(file).get("url"):
-        yield Server(url.rstrip("/"), rule)
+    note = _read(file)
+    if url := note.get("url"):
+        certificate = note.get("certificate", "") if url.startswith("https://") else ""
+        yield Server(url.rstrip("/"), rule, certificate=certificate)
 
 
 def _age(file: Path) -> float:
