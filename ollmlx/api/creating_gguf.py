@@ -13,7 +13,7 @@ from ollmlx.api.progress import Frames
 from ollmlx.convert.subprocesses import progress
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.names import Name
-from ollmlx.store import families
+from ollmlx.store import named
 from ollmlx.store.changes import Changes, MissingBlob, lay_out, link
 from ollmlx.store.config import Config
 from ollmlx.store.details import FILE_TYPES
@@ -69,14 +69,7 @@ async def created(store: Changes, base: Model | None, request: CreateRequest, na
 
 def _begun(store: Changes, base: Model | None, request: CreateRequest) -> Making:
     config = Config(renderer=request.renderer, parser=request.parser, requires=request.requires)
-    if not base:
-        return Making(store.shelf, config)
-    making = store.base(base, config)
-    if base.source != "ollama" and (family := families.detected(base.chat_template)):
-        # What Ollama's own import of the same file would have given it.
-        blob = store.shelf.blobs.add(family.template.encode())
-        making.add_file("template", blob.digest, base.name)
-    return making
+    return store.base(base, config) if base else Making(store.shelf, config)
 
 
 # -- files ----------------------------------------------------------------------------------------
@@ -87,7 +80,6 @@ async def _gathered(plan: _Plan, folder: Path) -> Frames:
     if request.files and not request.from_:
         async for frame in _parsed(plan, request.files, ""):
             yield frame
-        await asyncio.to_thread(_recognise, plan)
     if _safetensors(request.adapters):
         async for frame in _converted(plan, folder):
             yield frame
@@ -157,7 +149,8 @@ def _part(plan: _Plan, name: str, digest: str) -> Part:
 
 
 def _add(plan: _Plan, parts: Sequence[Part], kind: str) -> None:
-    for group in grouped(parts):
+    groups = grouped(parts)
+    for group in groups:
         first = group[0]
         path = _blob(plan, first.digest)
         is_kind = plan.weights.gguf(path).kind
@@ -165,16 +158,17 @@ def _add(plan: _Plan, parts: Sequence[Part], kind: str) -> None:
             raise BadRequest(f"{first.name} holds a {is_kind}, not an adapter")
         plan.making.add_file(kind or is_kind, first.digest, first.name)
         plan.parts[path] = group
+    if kind != "draft":
+        for group in groups:
+            _recognise(plan, _blob(plan, group[0].digest))
 
 
-def _recognise(plan: _Plan) -> None:
-    """The template and the stops of the family that the weights' own template belongs to."""
-    for path in (*plan.making.files("model"), *plan.making.files("projector")):
-        family = families.detected(plan.weights.gguf(path).chat_template)
-        if family and not plan.making.files("template"):
-            status = f"using autodetected template {family.name}"
-            plan.making.add("template", family.template.encode(), status)
-            plan.parameters = {"stop": list(family.stops)}
+def _recognise(plan: _Plan, path: Path) -> None:
+    """The template and the stops that Ollama knows for the weights' own template."""
+    if found := named.meant(plan.weights.gguf(path).chat_template):
+        status = f"using autodetected template {found.name}"
+        plan.making.add("template", found.template, status)
+        plan.parameters = plan.parameters or {"stop": list(found.stops)}
 
 
 # -- rewriting ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 from ollmlx import names
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.names import Name
-from ollmlx.store import embedded, folders, words
+from ollmlx.store import embedded, folders, named, words
 from ollmlx.store.appearing import appearing, recover
 from ollmlx.store.blobs import storing
 from ollmlx.store.config import Config
@@ -102,9 +102,11 @@ class Changes:
         for kind, path in (("model", model.path), *(("projector", p) for p in model.projectors)):
             blob = self.shelf.blobs.add_file(Path(path))
             making.add_file(kind, blob.digest, model.name)
-        if model.parameters:
-            blob = self.shelf.blobs.add(words.encoded_parameters(model.parameters))
-            making.add_file("params", blob.digest, model.name)
+        if found := named.meant(model.chat_template):
+            # What a create from the file itself would have given it.
+            stops = words.encoded_parameters({"stop": list(found.stops)})
+            for kind, data in (("template", found.template), ("params", stops)):
+                making.add_file(kind, self.shelf.blobs.add(data).digest, model.name)
         return making
 
     def delete(self, name: Name, model: Model | None) -> bool:

@@ -132,8 +132,8 @@ class Header:
 
     @property
     def parameter_count(self) -> int:
-        given = self.meta.get("general.parameter_count")
-        return given if isinstance(given, int) else sum(prod(t.shape) for t in self.tensors)
+        """Counted, whatever the file says of itself, as Ollama does."""
+        return sum(prod(t.shape) for t in self.tensors)
 
 
 class Gguf:
