@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy import ToyModels, make_toy, make_toy_bert
+from tests.bert import make_minilm, make_toy_bert
+from tests.toy import ToyModels, make_toy
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
 
@@ -25,3 +26,9 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> ToyModels:
 def toy_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A GGUF that embeds and cannot generate."""
     return make_toy_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real sentence embedder: what is said in other words is near."""
+    return make_minilm(tmp_path_factory.mktemp("minilm"))

@@ -1,14 +1,8 @@
 """A real `jupyter server`: its clients, its kernels, its log, and what is left when it ends."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 
 import httpx
 import ollama
@@ -16,6 +10,8 @@ import openai
 import psutil
 import pytest
 from jupyter_client import BlockingKernelClient
+
+from tests.jupyter_ext.process import Server, serving
 
 TOKEN = "a-token-that-must-not-be-logged"
 SETTINGS = {
@@ -33,62 +29,9 @@ SETTINGS = {
 }
 
 
-class Server:
-    """A server process and everything it wrote."""
-
-    def __init__(self, folder: Path) -> None:
-        self.runtime = folder / "runtime"
-        config = folder / "jupyter_server_config.json"
-        config.write_text(json.dumps(SETTINGS))
-        environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(self.runtime)}
-        environment |= {"JUPYTER_CONFIG_DIR": str(folder), "IPYTHONDIR": str(folder / "ipython")}
-        environment.pop("OLLAMA_HOST", None)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "jupyter_server", f"--ServerApp.root_dir={folder}"],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.log: list[str] = []
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log.append(line)
-            if "Ollama's API at" in line:
-                break
-        self.reader = Thread(target=self.log.extend, args=(self.process.stderr,))
-        self.reader.start()
-        self.note = json.loads((self.runtime / f"ollmlx-{self.process.pid}.json").read_bytes())
-
-    @property
-    def secret(self) -> str:
-        return self.note["url"].partition("/t/")[2]
-
-    def workers(self) -> list[psutil.Process]:
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "ollmlx.engine.worker" in child.cmdline()]
-
-    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(how)
-        code = self.process.wait(30)
-        self.reader.join()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        return code
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    server = Server(folder)
-    try:
-        yield server
-    finally:
-        if server.process.returncode is None:
-            server.end()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server")) as started:
+    with serving(tmp_path_factory.mktemp("server"), SETTINGS) as started:
         yield started
 
 
@@ -165,7 +108,7 @@ def answer_through_the_secret_path(server: Server) -> str:
 
 
 def test_stopping_leaves_neither_note_nor_worker_nor_secret_in_the_log(tmp_path):
-    with serving(tmp_path) as server:
+    with serving(tmp_path, SETTINGS) as server:
         assert answer_through_the_secret_path(server) == "hi"
         workers = server.workers()
         assert len(workers) == 1
@@ -180,7 +123,7 @@ def test_stopping_leaves_neither_note_nor_worker_nor_secret_in_the_log(tmp_path)
 
 
 def test_a_killed_server_leaves_no_worker(tmp_path):
-    with serving(tmp_path) as server:
+    with serving(tmp_path, SETTINGS) as server:
         assert answer_through_the_secret_path(server) == "hi"
         workers = server.workers()
         assert len(workers) == 1

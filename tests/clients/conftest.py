@@ -1,0 +1,107 @@
+"""One Jupyter server with real models for all clients, and the record of what each of them did."""
+
+import os
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ollama
+import pytest
+
+from tests.clients.table import FILE, Record, text
+from tests.jupyter_ext.process import serving
+from tests.toy import ToyModels
+
+# At its import litellm would fetch a table of prices from the internet.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+MODEL, EMBEDDER, CALLER = "smollm2:135m", "all-minilm:latest", "caller:latest"
+TOKEN = "the-token-of-jupyter"
+SETTINGS = {
+    "ServerApp": {"ip": "127.0.0.1", "port": 0, "open_browser": False, "allow_root": True},
+    "IdentityProvider": {"token": TOKEN},
+}
+_RECORD = pytest.StashKey[Record]()
+_PARTIAL = pytest.StashKey[bool]()
+
+
+@dataclass(frozen=True)
+class Doors:
+    """Two ways to the same models: `MODEL` chats, `EMBEDDER` embeds, `CALLER` calls its tool.
+
+    The first two are real; a model of their size calls no tools unless it is forced to, so the
+    third is the scripted toy: a real file for the same engine, with `tests.toy.TOOL_CALL` in it.
+    """
+
+    open: str
+    """Like Ollama's own port: no token."""
+    mount: str
+    """Below Jupyter; wants `token`."""
+    token: str = TOKEN
+
+
+@pytest.fixture(scope="session")
+def doors(
+    tmp_path_factory: pytest.TempPathFactory, minilm: Path, scripted: ToyModels
+) -> Iterator[Doors]:
+    folder = tmp_path_factory.mktemp("jupyter")
+    engine = {"models": str(folder / "models"), "open_door": True, "door_port": 0}
+    with serving(folder, {**SETTINGS, "OllmlxApp": engine}) as server:
+        found = Doors(f"http://127.0.0.1:{server.note['door_port']}", server.note["mount"])
+        with ollama.Client(found.open, trust_env=False) as client:
+            for name, file in ((EMBEDDER, minilm), (CALLER, scripted.gguf)):
+                client.create(name, files={file.name: client.create_blob(file)})
+        yield found
+
+
+@pytest.fixture(scope="session")
+def url(doors: Doors) -> str:
+    """Where Ollama's port is taken to be."""
+    return doors.open
+
+
+# -- the table -------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-table", action="store_true", help=f"Write {FILE.name} of the run.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_RECORD] = Record()
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    if items:
+        items[0].config.stash[_PARTIAL] = True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    client, feature = item.get_closest_marker("client"), item.get_closest_marker("feature")
+    if client and feature and (report.when == "call" or not report.passed):
+        item.config.stash[_RECORD].add(client.args[0], feature.args, report.outcome)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--write-table", default=False):
+        FILE.write_text(text(session.config.stash[_RECORD].seen), encoding="utf-8")
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Record:
+    """What this run saw so far."""
+    return request.config.stash[_RECORD]
+
+
+@pytest.fixture
+def whole(request: pytest.FixtureRequest) -> bool:
+    """Whether every test of the clients is in this run."""
+    config, here = request.config, Path(__file__).parent
+    folders = [config.invocation_params.dir / argument for argument in config.args]
+    complete = any(here.is_relative_to(folder.resolve()) for folder in folders)
+    return complete and not config.stash.get(_PARTIAL, False)
