@@ -7,8 +7,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from http.client import responses
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
-import msgspec
 from jupyter_server._tz import utcnow
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
@@ -17,7 +17,7 @@ from tornado.web import HTTPError, stream_request_body
 
 from jupyter_ext import secret
 from jupyter_ext.guard import GuardedHandler, Mount
-from ollmlx.http import MAX_UPLOAD, Head, Request, streams_body
+from ollmlx.http import MAX_UPLOAD, Head, Request, refusal, streams_body
 
 _CREDENTIALS = {"authorization", "cookie", "x-api-key", "x-xsrftoken"}
 _SMALL_BODY = 1 << 20
@@ -91,7 +91,7 @@ class MountHandler(GuardedHandler):
         if isinstance(error, HTTPError) and error.log_message:
             message = error.log_message % error.args
         self.set_header("Content-Type", "application/json")
-        self.finish(error_document(self.path, status_code, message))
+        self.finish(refusal(self._request(), status_code, message))
 
     def _begin(self, request: Request) -> asyncio.Task[None]:
         return asyncio.create_task(self._write_frames(request))
@@ -117,7 +117,8 @@ class MountHandler(GuardedHandler):
             for name, value in self.request.headers.items()
             if name.lower() not in _CREDENTIALS
         }
-        return Request(self.request.method or "", self.path, headers, bytes(self._body))
+        method, body = self.request.method or "", bytes(self._body)
+        return Request(method, self.path, headers, body, query=_without_token(self.request.query))
 
     def _write_head(self, head: Head) -> None:
         self.set_status(head.status)
@@ -170,21 +171,9 @@ class MountHandler(GuardedHandler):
             self.settings["ollmlx_last_activity"] = utcnow()
 
 
-def error_document(path: str, status: int, message: str) -> bytes:
-    """The error as the API that `path` belongs to writes it: Anthropic's, OpenAI's or Ollama's."""
-    kind = (
-        "authentication_error"
-        if status in (401, 403)
-        else "invalid_request_error"
-        if status < 500
-        else "api_error"
-    )
-    if path.startswith("/v1/messages"):
-        return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}})
-    if path.startswith("/v1/"):
-        nested = {"message": message, "type": kind, "param": None, "code": None}
-        return msgspec.json.encode({"error": nested})
-    return msgspec.json.encode({"error": message})
+def _without_token(query: str) -> str:
+    """Jupyter takes its token there too, and the room has no business with it."""
+    return urlencode([(name, value) for name, value in parse_qsl(query) if name != "token"])
 
 
 class AtRoot(Matcher):

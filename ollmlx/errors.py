@@ -24,6 +24,10 @@ class Malformed(BadRequest):
     """The body could not be read as a request at all."""
 
 
+class Unreadable(Malformed):
+    """The body's compression could not be undone, so that there is nothing to read."""
+
+
 class InvalidName(BadRequest):
     """A model name that no model can have."""
 

@@ -11,17 +11,20 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from msgspec import Struct
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Stream, Whole
+from ollmlx.api import dialects
+from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Framing, Stream, Whole
+from ollmlx.api.dialects import Dialect
 from ollmlx.api.engine import Engine, Upload
-from ollmlx.api.openai import error_envelope
 from ollmlx.api.routes import Route, find
 from ollmlx.body import Body
-from ollmlx.errors import Malformed, OllmlxError
+from ollmlx.errors import Malformed, OllmlxError, Unreadable
 from ollmlx.origins import allowed_host, cors_headers, host_is_address, preflight_headers
-from ollmlx.wire.decode import decode
+from ollmlx.wire.compressed import decompress
+from ollmlx.wire.decode import decode, from_query
 from ollmlx.wire.encode import encode
 from ollmlx.wire.native import ErrorResponse
 
@@ -34,10 +37,13 @@ __all__ = [
     "exchange",
     "make_door",
     "preflight_headers",
+    "refusal",
     "streams_body",
 ]
 
 TEXT = "text/plain"
+LINES = "application/x-ndjson"
+EVENTS = "text/event-stream"
 MAX_BODY = 1 << 30
 """Bytes of a request: a long conversation with its pictures."""
 MAX_UPLOAD = 1 << 42
@@ -54,6 +60,7 @@ class Request:
     body: bytes = b""
     upload: Body | None = None
     """The body of a route that reads it itself."""
+    query: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,11 +89,12 @@ async def _exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, N
         for frame in _unrouted(request.path, methods):
             yield frame
         return
+    dialect = dialects.of_request(request.path, request.headers)
     try:
-        answer: Answer = await route.operation(engine, _argument(route, parameter, request))
-        head, chunks = await _begin(answer, route)
+        answer: Answer = await route.operation(engine, await _argument(route, parameter, request))
+        head, chunks = await _begin(answer, dialect)
     except OllmlxError as error:
-        head, body = _failure(error, route)
+        head, body = _failure(error, dialect)
         yield head
         yield body
         return
@@ -103,35 +111,57 @@ def streams_body(method: str, path: str) -> bool:
     return route is not None and route.streams_body
 
 
-def _argument(route: Route, parameter: str, request: Request) -> Any:
+def refusal(request: Request, status: int, message: str) -> bytes:
+    """The body of an answer to a request that goes no further, as its API writes errors."""
+    return encode(
+        dialects.refusal(dialects.of_request(request.path, request.headers), status, message)
+    )
+
+
+async def _argument(route: Route, parameter: str, request: Request) -> Any:
     if route.streams_body:
         assert request.upload
         return Upload(parameter, request.upload.chunks())
     if not route.request:
         return parameter
-    value = decode(request.body, route.request, route.when_empty)
-    if hasattr(value, "user_agent"):
-        value.user_agent = request.headers.get("user-agent", "")
+    if route.method == "GET":
+        value = from_query(request.query, route.request)
+    else:
+        value = decode(await _body(route, request), route.request, route.when_empty)
+    headers = request.headers
+    for name, given in {
+        "parameter": parameter,
+        "user_agent": headers.get("user-agent", ""),
+        "anthropic_version": headers.get("anthropic-version", ""),
+    }.items():
+        if hasattr(value, name):
+            setattr(value, name, given)
     return value
 
 
-async def _begin(answer: Answer, route: Route) -> tuple[Head, AsyncGenerator[bytes, None]]:
+async def _body(route: Route, request: Request) -> bytes:
+    if route.compressible and request.headers.get("content-encoding") == "zstd":
+        return await asyncio.to_thread(decompress, request.body)
+    return request.body
+
+
+async def _begin(answer: Answer, dialect: Dialect) -> tuple[Head, AsyncGenerator[bytes, None]]:
     """The head and the rest; what fails before the first frame still has a status of its own."""
     if isinstance(answer, Whole):
         headers = [("Content-Type", answer.content_type)] if answer.body is not None else []
         return Head(answer.status, headers), _document(answer)
-    sse = answer.framing == "sse"
-    head = Head(
-        200,
-        [
-            ("Content-Type", "text/event-stream" if sse else "application/x-ndjson"),
-            # A proxy that collects a stream defeats it.
-            ("X-Accel-Buffering", "no"),
-            ("Cache-Control", "no-cache, no-transform"),
-        ],
-    )
     first = await anext(answer.frames, None)
-    return head, _framed(answer, first, route)
+    return Head(200, _stream_headers(answer.framing)), _framed(answer, first, dialect)
+
+
+def _stream_headers(framing: Framing) -> list[tuple[str, str]]:
+    # A proxy that collects a stream defeats it.
+    unbuffered = ("X-Accel-Buffering", "no")
+    if framing == "events":
+        kept = [("Cache-Control", "no-cache"), ("Connection", "keep-alive")]
+        return [("Content-Type", EVENTS), *kept, unbuffered]
+    kind = LINES if framing == "ndjson" else EVENTS
+    return [("Content-Type", kind), ("Cache-Control", "no-cache, no-transform"), unbuffered]
 
 
 async def _document(answer: Whole) -> AsyncGenerator[bytes, None]:
@@ -141,30 +171,38 @@ async def _document(answer: Whole) -> AsyncGenerator[bytes, None]:
         yield encode(answer.body) + answer.ending.encode()
 
 
-async def _framed(answer: Stream, first: Any, route: Route) -> AsyncGenerator[bytes, None]:
-    before, after = (b"data: ", b"\n\n") if answer.framing == "sse" else (b"", b"\n")
-
-    def framed(item: Any) -> bytes:
-        return before + (item.encode() if isinstance(item, str) else encode(item)) + after
-
+async def _framed(answer: Stream, first: Any, dialect: Dialect) -> AsyncGenerator[bytes, None]:
     async with aclosing(answer.frames):
         if first is None:
             return
-        yield framed(first)
+        yield _frame(first, answer.framing)
         try:
             async for item in answer.frames:
-                yield framed(item)
+                yield _frame(item, answer.framing)
         except OllmlxError as error:
-            yield framed(error_envelope(error) if route.openai else ErrorResponse(str(error)))
+            told = answer.failed(error) if answer.failed else _told(error, dialect)
+            yield _frame(told, answer.framing)
 
 
-def _failure(error: OllmlxError, route: Route) -> tuple[Head, bytes]:
-    if route.openai:
-        body = encode(error_envelope(error))
-        if isinstance(error, Malformed):
-            return Head(error.status, [("Content-Type", JSON)]), body
-        return Head(error.status, [("Content-Type", PLAIN_JSON)]), body + b"\n"
-    return Head(error.status, [("Content-Type", JSON)]), encode(ErrorResponse(str(error)))
+def _frame(item: Any, framing: Framing) -> bytes:
+    data = item.encode() if isinstance(item, str) else encode(item)
+    if framing == "ndjson":
+        return data + b"\n"
+    name = f"event: {item.type}\n".encode() if framing == "events" else b""
+    return name + b"data: " + data + b"\n\n"
+
+
+def _told(error: OllmlxError, dialect: Dialect) -> Struct:
+    return dialects.document(dialect, error.status, str(error))
+
+
+def _failure(error: OllmlxError, dialect: Dialect) -> tuple[Head, bytes]:
+    if isinstance(error, Unreadable):
+        dialect = "native"  # Ollama fails before it looks which API was meant
+    body = encode(_told(error, dialect))
+    if dialect == "native" or isinstance(error, Malformed):
+        return Head(error.status, [("Content-Type", JSON)]), body
+    return Head(error.status, [("Content-Type", PLAIN_JSON)]), body + b"\n"
 
 
 def _unrouted(path: str, methods: list[str]) -> list[Frame]:
@@ -261,7 +299,7 @@ class Door(web.RequestHandler):
         path = self._path()
         headers = {name.lower(): value for name, value in self.request.headers.get_all()}
         method, body = self.request.method or "", b"".join(self._received)
-        request = Request(method, path, headers, body, self._upload)
+        request = Request(method, path, headers, body, self._upload, self.request.query)
         with suppress(StreamClosedError):  # the client is gone; closing the exchange cancels it
             async with aclosing(exchange(self._engine, request)) as frames:
                 async for frame in frames:
@@ -280,7 +318,7 @@ class Door(web.RequestHandler):
 
     def _streams(self) -> bool:
         kind = self._headers.get("Content-Type", "")
-        return kind in ("application/x-ndjson", "text/event-stream")
+        return kind in (LINES, EVENTS)
 
     def _path(self) -> str:
         """The path below the secret; a wrong secret leads nowhere."""

@@ -1,14 +1,18 @@
 """What an operation answers with: one document, or a stream of them."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from msgspec import Struct
 
+from ollmlx.errors import OllmlxError
+
 JSON = "application/json; charset=utf-8"
 PLAIN_JSON = "application/json"
-"""How Ollama labels what its OpenAI middleware writes."""
+"""How Ollama labels what its OpenAI and Anthropic middleware write."""
+Framing = Literal["ndjson", "sse", "events"]
+"""Lines, server-sent events without names, and with them."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,10 @@ class Stream:
     """Frames as they come; the first of them decides whether the answer begins at all."""
 
     frames: AsyncGenerator[Any, None]
-    """Structs, and for server-sent events texts too, which are sent as they are."""
-    framing: Literal["ndjson", "sse"] = "ndjson"
+    """Structs, which as named events have a `type`, that name; texts are sent as they are."""
+    framing: Framing = "ndjson"
+    failed: Callable[[OllmlxError], Struct] | None = None
+    """The last frame of a stream that cannot go on, where it is not just the API's error."""
 
 
 Answer = Whole | Stream

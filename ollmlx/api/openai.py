@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from ollmlx.api.answers import PLAIN_JSON, Whole
-from ollmlx.errors import OllmlxError
 from ollmlx.wire import native
 from ollmlx.wire import openai as wire
 from ollmlx.wire.encode import encode
@@ -20,13 +19,7 @@ FEWEST_CACHED = 128
 """Prompt tokens out of a cache that are worth telling.  OpenAI counts them in steps of this; with
 fewer, an answer has exactly the keys of Ollama's.
 """
-_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
 Answered = native.ChatResponse | native.GenerateResponse
-
-
-def error_envelope(error: OllmlxError) -> wire.ErrorEnvelope:
-    kind = _TYPES.get(error.status, "api_error")
-    return wire.ErrorEnvelope(wire.ErrorBody(str(error), kind))
 
 
 def whole(body: Struct) -> Whole:

@@ -11,6 +11,7 @@ from ollmlx.api import (
     account,
     changes,
     creating,
+    dialects,
     embed,
     generate,
     models,
@@ -33,18 +34,22 @@ class Route:
     """One that ends with `*` takes the rest of the path, slashes included, as its parameter."""
     operation: Operation
     request: type[Struct] | None = None
-    """What the body holds; without one the operation gets the path's parameter."""
+    """What the body holds, or for GET the query; without one the operation gets the path's
+    parameter.
+    """
     streams_body: bool = False
     """The operation gets an `Upload` and reads the body itself, however long it is."""
 
     @property
-    def openai(self) -> bool:
+    def compressible(self) -> bool:
+        """Whether a body may come compressed, as in Ollama all of the other APIs' may."""
         return self.path.startswith("/v1/")
 
     @property
     def when_empty(self) -> str:
         """The error for a body with nothing in it."""
-        return "EOF" if self.openai else "missing request body"
+        native = dialects.of_request(self.path, {}) == "native"
+        return "missing request body" if native else "EOF"
 
 
 ROUTES = (

@@ -12,6 +12,7 @@ import re
 import types
 from functools import cache
 from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +31,7 @@ _GO_NAMES = {
     float: "float64",
     dict: "map[string]interface {}",
 }
+_GO_PACKAGES = {"anthropic": "anthropic", "openai": "openai", "responses": "openai"}
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 _SYNTAX = {
     "Expecting value": "looking for beginning of value",
@@ -48,15 +50,26 @@ def decode(body: bytes, kind: type[T], empty: str = "missing request body") -> T
     text = body.decode("utf-8", "replace").lstrip(" \t\r\n")
     if not text:
         raise Malformed(empty)
-    value = parse(text)
+    return from_value(parse(text), kind)
+
+
+def from_value(value: Any, kind: type[T]) -> T:
+    """A Struct of what was JSON."""
     if value is None:
         return kind()
     if not isinstance(value, dict):
-        raise Malformed(
-            f"json: cannot unmarshal {_json_kind(value)} into Go value of type api.{kind.__name__}"
-        )
+        name = _go_name(kind)
+        raise Malformed(f"json: cannot unmarshal {json_kind(value)} into Go value of type {name}")
     decoded: T = _struct(value, kind, f"{kind.__name__}.")
     return decoded
+
+
+def from_query(query: str, kind: type[T]) -> T:
+    """A Struct of what stands after an address's `?`; of repeated names the last counts."""
+    try:
+        return msgspec.convert(dict(parse_qsl(query)), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise Malformed(str(error)) from error
 
 
 # -- syntax ----------------------------------------------------------------------------------------
@@ -168,7 +181,7 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
 def mismatch(value: Any, hint: Any, path: str) -> Malformed:
     """The error for a value of another type than `hint` at a path like `ChatRequest.model`."""
     return Malformed(
-        f"json: cannot unmarshal {_json_kind(value, hint)} into Go struct field {path}"
+        f"json: cannot unmarshal {json_kind(value, hint)} into Go struct field {path}"
         f" of type {_go_name(hint)}"
     )
 
@@ -189,10 +202,12 @@ def _go_name(hint: Any) -> str:
     plain = get_origin(hint) or hint
     if plain is Annotated:
         return _go_name(get_args(hint)[0])
-    return _GO_NAMES.get(plain) or f"api.{getattr(plain, '__name__', 'Value')}"
+    package = _GO_PACKAGES.get(plain.__module__.rpartition(".")[2], "api")
+    return _GO_NAMES.get(plain) or f"{package}.{getattr(plain, '__name__', 'Value')}"
 
 
-def _json_kind(value: Any, hint: Any = None) -> str:
+def json_kind(value: Any, hint: Any = None) -> str:
+    """What Go calls a value that is no `hint`."""
     match value:
         case bool():
             return "bool"
@@ -262,7 +277,23 @@ def _thinking_budget(value: Any) -> Any:
     return value
 
 
+def _anthropic_messages(value: Any) -> Any:
+    return [_anthropic_message(item) for item in value] if isinstance(value, list) else value
+
+
+def _anthropic_message(value: Any) -> Any:
+    """A text stands for one block of it."""
+    if not isinstance(value, dict | None):
+        return value
+    content = [key for key in value or () if key.lower() == "content"]
+    if not content:
+        raise Malformed("unexpected end of JSON input")
+    texts = {key: [{"type": "text", "text": value[key]}] for key in content}
+    return value | {key: block for key, block in texts.items() if isinstance(value[key], str)}
+
+
 _PARSERS = {
+    "anthropic_messages": _anthropic_messages,
     "keep_alive": _keep_alive,
     "think": _think,
     "image": _image,
