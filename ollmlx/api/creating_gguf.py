@@ -1,4 +1,4 @@
-"""Create for GGUF: files checked, joined, quantised by llama.cpp, and put into Ollama's store."""
+"""Create for GGUF: layers of files, of a model and of words, and the manifest that names them."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
+from ollmlx.api import creating_weights
 from ollmlx.api.progress import Frames
 from ollmlx.convert.subprocesses import progress
-from ollmlx.errors import BadRequest, OllmlxError
+from ollmlx.errors import BadRequest
 from ollmlx.names import Name
 from ollmlx.store import named
-from ollmlx.store.changes import Changes, MissingBlob, lay_out, link
+from ollmlx.store.changes import Changes, MissingBlob, lay_out
 from ollmlx.store.config import Config
-from ollmlx.store.details import FILE_TYPES
-from ollmlx.store.gguf import Header, header
+from ollmlx.store.gguf import header
 from ollmlx.store.making import Making
 from ollmlx.store.model import Model
 from ollmlx.store.splits import Part, grouped
@@ -25,16 +25,7 @@ from ollmlx.store.weights import Weights, readers
 from ollmlx.store.workspace import workspace
 from ollmlx.wire.native import CreateRequest, ProgressResponse
 
-COPY = "COPY"
-QUANTISED = "0" * 19
-"""What Ollama calls the blob that is being rewritten."""
 _MAGIC = b"GGUF"
-_UNQUANTISED = ("F16", "BF16", "F32")
-_ALIASES = {"Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q3_K": "Q3_K_M"}
-_NEEDS_STATISTICS = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "Q2_K_S", "IQ3_XXS")
-"""Types that llama.cpp writes only with an importance matrix."""
-_OWN_SENSES = ("a.", "mm.", "mtp.", "s.", "v.")
-"""Tensors that llama.cpp would drop: a model that sees or hears by itself."""
 
 
 @dataclass
@@ -58,7 +49,8 @@ async def created(store: Changes, base: Model | None, request: CreateRequest, na
         async with aclosing(_gathered(plan, folder)) as frames:
             async for frame in frames:
                 yield frame
-        async with aclosing(_rewritten(plan, folder)) as frames:
+        steps = creating_weights.rewritten(plan.making, plan.parts, request, folder)
+        async with aclosing(steps) as frames:
             async for frame in frames:
                 yield frame
         for status in await asyncio.to_thread(_finished, plan):
@@ -169,77 +161,6 @@ def _recognise(plan: _Plan, path: Path) -> None:
         status = f"using autodetected template {found.name}"
         plan.making.add("template", found.template, status)
         plan.parameters = plan.parameters or {"stop": list(found.stops)}
-
-
-# -- rewriting ------------------------------------------------------------------------------------
-
-
-async def _rewritten(plan: _Plan, folder: Path) -> Frames:
-    request = plan.request
-    for kind, wanted in (
-        ("model", request.quantize or request.quantization),
-        ("draft", request.draft_quantize),
-    ):
-        for path in plan.making.files(kind):
-            async with aclosing(_rewrite(plan, path, wanted, folder)) as frames:
-                async for frame in frames:
-                    yield frame
-
-
-async def _rewrite(plan: _Plan, path: Path, wanted: str, folder: Path) -> Frames:
-    found = await asyncio.to_thread(header, path)
-    has = (await asyncio.to_thread(plan.weights.gguf, path)).details.quantization_level
-    kind = _wanted(wanted.upper(), has)
-    if not kind and path in plan.parts:
-        kind = COPY
-    if not kind or (kind == COPY and _senses(found) and len(plan.parts[path]) == 1):
-        return
-    if _senses(found):
-        raise BadRequest(
-            "a model that holds its own vision or audio tensors can be neither quantised nor joined"
-        )
-    source = await asyncio.to_thread(_source, plan, path, folder)
-    target = folder / "rewritten"
-    total = await asyncio.to_thread(lambda: path.stat().st_size)
-    status = "validating GGUF model" if kind == COPY else f"quantizing {has} model to {kind}"
-    arguments = ("ollmlx.convert.quantise_gguf", str(source), str(target), kind)
-    async with aclosing(progress(*arguments)) as lines:
-        async for line in lines:
-            done = total * line["done"] // line["of"]
-            yield ProgressResponse(status, QUANTISED, total, done)
-    yield ProgressResponse("verifying conversion")
-    blob = await asyncio.to_thread(plan.store.shelf.blobs.adopt, target)
-    plan.making.replace_model(path, blob)
-
-
-def _wanted(kind: str, has: str) -> str:
-    """The type to write; empty when the weights have it, or none was asked for."""
-    kind = _ALIASES.get(kind, kind)
-    if not kind:
-        return ""
-    if kind not in FILE_TYPES.values() or kind in _NEEDS_STATISTICS:
-        raise OllmlxError(
-            f"unsupported quantization type {kind} - supported types are "
-            "F32, F16, Q4_K_S, Q4_K_M, Q8_0"
-        )
-    if has not in _UNQUANTISED:
-        raise OllmlxError("quantization is only supported for F16, BF16 and F32 models")
-    return "" if kind == has else kind
-
-
-def _senses(found: Header) -> bool:
-    return any(tensor.name.startswith(_OWN_SENSES) for tensor in found.tensors)
-
-
-def _source(plan: _Plan, path: Path, folder: Path) -> Path:
-    """The blob; for a split one, links by the names that llama.cpp finds the parts under."""
-    parts = plan.parts.get(path, [])
-    if len(parts) < 2:
-        return path
-    links = [folder / part.name.rpartition("/")[2] for part in parts]
-    for part, target in zip(parts, links, strict=True):
-        link(_blob(plan, part.digest), target)
-    return links[0]
 
 
 # -- words ----------------------------------------------------------------------------------------

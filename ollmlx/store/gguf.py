@@ -8,17 +8,18 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ollmlx.errors import LoadFailed
 
+T = TypeVar("T")
 TYPES: dict[int, tuple[str, int, int]] = {
     0: ("F32", 1, 4),
     1: ("F16", 1, 2),
@@ -172,6 +173,14 @@ def header(path: str | Path, *, arrays: bool = False) -> Header:
     return _parse(_map(Path(path)), Path(path), arrays)
 
 
+def raw_metadata(path: Path) -> dict[str, bytes]:
+    """Each key's type and value as the file has them, to be written again unread.
+
+    Raises as `header`.
+    """
+    return _guarded(path, lambda: _Cursor(_map(path), arrays=False).raw())
+
+
 def _map(path: Path) -> mmap.mmap:
     with path.open("rb") as file:
         if file.seek(0, 2) < 24:
@@ -180,8 +189,12 @@ def _map(path: Path) -> mmap.mmap:
 
 
 def _parse(buffer: mmap.mmap, path: Path, arrays: bool) -> Header:
+    return _guarded(path, lambda: _Cursor(buffer, arrays).header())
+
+
+def _guarded(path: Path, read: Callable[[], T]) -> T:
     try:
-        return _Cursor(buffer, arrays).header()
+        return read()
     except (_Malformed, struct.error) as error:
         raise BadGguf(f"{path}: {error}") from error
 
@@ -203,14 +216,27 @@ class _Cursor:
     def header(self) -> Header:
         tensors, keys = self._opening()
         meta: dict[str, Any] = {}
-        for _ in range(keys):
-            name = self._text()
-            if name in meta:
-                raise _Malformed(f"the key {name!r} is there twice")
+        for name in self._names(keys, meta):
             meta[name] = self._value(self._number(_U32))
         raw = [self._tensor() for _ in range(tensors)]
         base = self._aligned(meta.get("general.alignment", 32))
         return Header(meta, tuple(self._placed(raw, base)))
+
+    def raw(self) -> dict[str, bytes]:
+        spans: dict[str, bytes] = {}
+        for name in self._names(self._opening()[1], spans):
+            start = self.at
+            self._value(self._number(_U32))
+            spans[name] = self.buffer[start : self.at]
+        return spans
+
+    def _names(self, keys: int, seen: Collection[str]) -> Iterator[str]:
+        """Each key's name; whoever takes it reads on to the end of its value."""
+        for _ in range(keys):
+            name = self._text()
+            if name in seen:
+                raise _Malformed(f"the key {name!r} is there twice")
+            yield name
 
     def _opening(self) -> tuple[int, int]:
         """Counts of tensors and keys."""

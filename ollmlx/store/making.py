@@ -87,7 +87,16 @@ class Making:
     def files(self, kind: str) -> list[Path]:
         return [self.shelf.blobs.path(made.layer.digest) for made in self._of(kind)]
 
-    def replace_model(self, old: Path, blob: Blob) -> None:
+    def weights(self) -> list[tuple[str, Path]]:
+        """Kinds and files of what may be written anew, in the order of the layers."""
+        kinds = ("model", "draft", "projector")
+        return [
+            (made.layer.kind, self.shelf.blobs.path(made.layer.digest))
+            for made in self._made
+            if made.layer.kind in kinds
+        ]
+
+    def replace_weights(self, old: Path, blob: Blob) -> None:
         """Put rewritten weights where the old ones are."""
         at = [self.shelf.blobs.path(made.layer.digest) for made in self._made].index(old)
         kind = self._made[at].layer.kind
@@ -120,7 +129,9 @@ class Making:
             config.model_format = config.model_format or "gguf"
             config.model_family = config.model_family or found.details.family
             config.model_type = config.model_type or found.details.parameter_size
-            config.file_type = config.file_type or found.details.quantization_level
+            level = found.details.quantization_level
+            # llama.cpp's number of F32 is 0, which Ollama takes for none.
+            config.file_type = config.file_type or ("unknown" if level == "F32" else level)
         if families:
             self.config.model_families = [*(self.config.model_families or ()), *families]
         for path in self.files("draft"):

@@ -1,6 +1,7 @@
 """Structs → bytes as Go's `encoding/json` writes them."""
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _encoder = msgspec.json.Encoder()
+_sorting_encoder = msgspec.json.Encoder(order="sorted")
 # These only stand inside JSON strings, so they can be replaced in the bytes.
 _ESCAPES = {
     b"<": b"\\u003c",
@@ -26,17 +28,27 @@ def encode(value: Any) -> bytes:
     return body
 
 
-def number(value: float) -> float | int:
-    """Go writes an integral float without `.0`."""
-    return int(value) if value.is_integer() else value
+def in_order(value: Any) -> msgspec.Raw:
+    """With its keys in alphabetical order, as Go writes maps."""
+    return msgspec.Raw(_sorting_encoder.encode(value))
+
+
+def number(value: float) -> Any:
+    """Go writes an integral float without `.0`, and powers of ten as 1e+21 and 0.000001."""
+    size = abs(value)
+    if value.is_integer() and size < 1e21:
+        return int(value)
+    if 1e-5 <= size < 1e16 or not isfinite(value):
+        return value
+    return msgspec.Raw(_shortest(np.float64(value)).encode())
 
 
 def float32s(row: NDArray[np.float32]) -> msgspec.Raw:
     """A JSON array of float32 in the shortest text that reads back the same float32."""
-    return msgspec.Raw(f"[{','.join(map(_float32, row))}]".encode())
+    return msgspec.Raw(f"[{','.join(map(_shortest, row))}]".encode())
 
 
-def _float32(value: np.float32) -> str:
+def _shortest(value: np.floating[Any]) -> str:
     size = abs(float(value))
     if size == 0:
         return "-0" if np.signbit(value) else "0"
