@@ -23,6 +23,7 @@ _CREDENTIALS = {"authorization", "cookie", "x-api-key", "x-xsrftoken"}
 _SMALL_BODY = 1 << 20
 _OLLAMA_PATH = re.compile(
     r"/api/(generate|chat|embed|embeddings|tags|ps|show|version|pull|push|create|copy|delete|signout)"
+    r"|/api/(chat/completions|tokenize|detokenize|rerank)"
     r"|/api/(blobs|user|experimental)/.*|/v1/.*|/t/.*"
 )
 _SHARED_PATHS = {("HEAD", "/"), ("POST", "/api/me")}

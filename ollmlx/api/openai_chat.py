@@ -22,7 +22,7 @@ Head = tuple[str, str, int, str, str]
 """What every chunk of a stream begins with."""
 
 
-async def chat_completions(engine: Engine, request: wire.ChatCompletionRequest) -> Answer:
+async def chat(engine: Engine, request: wire.ChatCompletionRequest) -> Answer:
     if not request.messages:
         raise Malformed("[] is too short - 'messages'")
     _refuse(request)
@@ -46,14 +46,16 @@ def _refuse(request: wire.ChatCompletionRequest) -> None:
 
 def _native(request: wire.ChatCompletionRequest) -> native.ChatRequest:
     effort = request.reasoning.effort if request.reasoning else request.reasoning_effort or ""
-    limit = request.max_completion_tokens
+    limit, wanted = request.max_completion_tokens, request.response_format
+    schema = wanted.json_schema.schema_ if wanted and wanted.json_schema else None
+    choice, tools = chosen.tool_choice(request.tool_choice, request.tools)
     return native.ChatRequest(
         model=request.model,
         messages=native_messages(request.messages),
-        tools=request.tools,
-        tool_choice=request.tool_choice,
+        tools=tools,
+        tool_choice=choice,
         parallel_tool_calls=request.parallel_tool_calls,
-        format=chosen.format_of(request.response_format),
+        format=chosen.format_of(wanted.type, schema) if wanted else None,
         think=chosen.think(effort, request.think),
         keep_alive=request.keep_alive,
         logprobs=request.logprobs,

@@ -62,7 +62,7 @@ def _parts(parts: list[Any], role: str) -> Iterator[Message]:
             case {"type": "text", "text": str(text)}:
                 yield Message(role, text)
             case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
-                yield Message(role, images=[_image(url)])
+                yield Message(role, images=[image_of(url)])
             case {"type": "input_audio", "input_audio": dict(audio)}:
                 yield Message(role, images=[_audio(audio)])
             case {"type": "input_audio"}:
@@ -71,7 +71,8 @@ def _parts(parts: list[Any], role: str) -> Iterator[Message]:
                 raise Malformed("invalid message format")
 
 
-def _image(url: str) -> str:
+def image_of(url: str) -> str:
+    """The base64 of a data URL."""
     if url.startswith(("http://", "https://")):
         raise Malformed(
             "image URLs are not currently supported, please use base64 encoded data instead"

@@ -6,6 +6,7 @@ from typing import Any
 
 from ollmlx.errors import Malformed
 from ollmlx.wire import openai as wire
+from ollmlx.wire.native import Tool
 
 MOST_CHOICES = 128
 """Answers to one request, as in OpenAI's API."""
@@ -67,13 +68,40 @@ def seeds(chosen: dict[str, Any], number: int) -> list[dict[str, Any]]:
     return [{**chosen, "seed": seed + index} for index in range(number)]
 
 
-def format_of(wanted: wire.ResponseFormat | None) -> Any:
+def format_of(kind: str, schema: Any) -> Any:
     """Ollama's `format`: `json`, a JSON Schema, or a constraint of another kind."""
-    kind = wanted.type.strip().lower() if wanted else ""
-    if wanted is None or kind in ("", "text"):
-        return None
-    if kind == "json_object":
-        return "json"
-    if kind == "json_schema":
-        return wanted.json_schema.schema_ if wanted.json_schema else None
-    raise Malformed(f'response_format of the type "{wanted.type}" is not supported')
+    match kind.strip().lower():
+        case "" | "text":
+            return None
+        case "json_object":
+            return "json"
+        case "json_schema":
+            return schema
+    raise Malformed(f'answers in the format "{kind}" are not supported')
+
+
+def tool_choice(wanted: Any, tools: list[Tool]) -> tuple[Any, list[Tool]]:
+    """Which tools are to be called, as Ollama's request says it, and which there are."""
+    match wanted:
+        case None | "auto" | "none" | "required":
+            return wanted, tools
+        case {"type": "function", "function": {"name": str(name)}} | {
+            "type": "function",
+            "name": str(name),
+        }:
+            return {"type": "function", "function": {"name": name}}, tools
+        case {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [*some]}} | {
+            "type": "allowed_tools",
+            "mode": mode,
+            "tools": [*some],
+        } if mode in ("auto", "required"):
+            names = [_name(one) for one in some]
+            return mode, [tool for tool in tools if tool.function.name in names]
+    raise Malformed('tool_choice must be "auto", "none", "required", a function or allowed_tools')
+
+
+def _name(tool: Any) -> Any:
+    match tool:
+        case {"function": {"name": name}} | {"name": name}:
+            return name
+    return None

@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from ollmlx.api import (
     account,
+    anthropic,
+    anthropic_models,
     changes,
     creating,
     dialects,
@@ -17,12 +19,15 @@ from ollmlx.api import (
     models,
     openai_chat,
     openai_completions,
+    responses,
     tokens,
     transfers,
 )
 from ollmlx.api.answers import Answer
+from ollmlx.wire import anthropic as anthropic_wire
 from ollmlx.wire import native
 from ollmlx.wire import openai as wire
+from ollmlx.wire.responses import ResponsesRequest
 
 Operation = Callable[[Any, Any], Awaitable[Answer]]
 
@@ -60,8 +65,10 @@ ROUTES = (
     Route("GET", "/api/status", models.status),
     Route("GET", "/api/tags", models.tags),
     Route("HEAD", "/api/tags", models.tags),
+    Route("GET", "/api/sources", models.sources),
     Route("GET", "/api/ps", models.ps),
     Route("POST", "/api/show", models.show, native.ShowRequest),
+    Route("GET", "/api/show", models.show, native.ShowRequest),
     Route("POST", "/api/generate", generate.generate, native.GenerateRequest),
     Route("POST", "/api/chat", generate.chat, native.ChatRequest),
     Route("POST", "/api/embed", embed.embed, native.EmbedRequest),
@@ -73,6 +80,7 @@ ROUTES = (
     Route("POST", "/api/create", creating.create, native.CreateRequest),
     Route("POST", "/api/copy", changes.copy, native.CopyRequest),
     Route("DELETE", "/api/delete", changes.delete, native.DeleteRequest),
+    Route("POST", "/api/delete", changes.delete, native.DeleteRequest),
     Route("POST", "/api/blobs/*", changes.upload, streams_body=True),
     Route("HEAD", "/api/blobs/*", changes.has_blob),
     Route("POST", "/api/me", account.me),
@@ -81,11 +89,20 @@ ROUTES = (
     Route("POST", "/api/experimental/web_search", account.web_search, native.CloudRequest),
     Route("POST", "/api/experimental/web_fetch", account.web_fetch, native.CloudRequest),
     Route("GET", "/api/experimental/model-recommendations", account.recommendations),
-    Route("GET", "/v1/models", models.openai_models),
-    Route("GET", "/v1/models/*", models.openai_model),
-    Route("POST", "/v1/chat/completions", openai_chat.chat_completions, wire.ChatCompletionRequest),
+    Route("GET", "/v1/models", anthropic_models.listing, anthropic_wire.ModelsRequest),
+    Route("GET", "/v1/models/*", anthropic_models.one, anthropic_wire.ModelsRequest),
+    Route("POST", "/v1/messages", anthropic.messages, anthropic_wire.MessagesRequest),
+    Route(
+        "POST",
+        "/v1/messages/count_tokens",
+        anthropic.count_tokens,
+        anthropic_wire.CountTokensRequest,
+    ),
+    Route("POST", "/v1/chat/completions", openai_chat.chat, wire.ChatCompletionRequest),
+    Route("POST", "/api/chat/completions", openai_chat.chat, wire.ChatCompletionRequest),
     Route("POST", "/v1/completions", openai_completions.completions, wire.CompletionRequest),
     Route("POST", "/v1/embeddings", embed.openai_embeddings, wire.EmbeddingsRequest),
+    Route("POST", "/v1/responses", responses.responses, ResponsesRequest),
 )
 
 

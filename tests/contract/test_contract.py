@@ -131,8 +131,10 @@ def frames(text: str, kind: str) -> list[Any]:
 
 
 def event(block: str) -> dict[str, Any]:
-    data = block.removeprefix("data: ")
-    return {"name_literal": data} if data == "[DONE]" else {"data": json.loads(data)}
+    fields = dict(line.split(": ", 1) for line in block.splitlines())
+    data = fields["data"]
+    found = {"name_literal": data} if data == "[DONE]" else {"data": json.loads(data)}
+    return {**found, "type": fields["event"]} if "event" in fields else found
 
 
 def shape(value: Any, key: str = "") -> Any:

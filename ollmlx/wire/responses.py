@@ -1,0 +1,204 @@
+"""OpenAI's Responses API as types, as far as Ollama speaks it.
+
+Field order is that of Ollama's whole answers; in events keys stand in alphabetical order.
+Source: https://platform.openai.com/docs/api-reference/responses and Ollama's `openai/responses.go`.
+"""
+
+from typing import Any
+
+from msgspec import UNSET, Raw, Struct, UnsetType, field
+
+from ollmlx.wire.native import Logprob
+from ollmlx.wire.openai import Extras, Reasoning
+
+# -- requests -------------------------------------------------------------------------------------
+
+
+class Tool(Struct):
+    """Unlike a chat's tool, a function is not one level down.  All but `tools` is always echoed."""
+
+    type: str = ""
+    name: str = ""
+    description: str | None = None
+    strict: bool | None = None
+    parameters: dict[str, Any] | None = None
+    tools: "list[Tool] | UnsetType" = UNSET
+    """The members of a `namespace`."""
+
+
+class Format(Struct, rename={"schema_": "schema"}):
+    type: str = ""
+    name: str | UnsetType = UNSET
+    schema_: Any = UNSET
+    strict: bool | UnsetType = UNSET
+
+
+class Text(Struct):
+    format: Format | None = None
+
+
+class EffortAndSummary(Reasoning):
+    summary: str = ""
+
+
+class ResponsesRequest(Extras):
+    model: str = ""
+    input: Any = None
+    """A text or a list of items."""
+    instructions: str = ""
+    max_output_tokens: int | None = None
+    reasoning: EffortAndSummary | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    text: Text | None = None
+    tools: list[Tool] = field(default_factory=list)
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    include: list[str] = field(default_factory=list)
+    top_logprobs: int = 0
+    truncation: str | None = None
+    background: bool = False
+    previous_response_id: str = ""
+    """Nothing is stored, so there is none: refused, and so is the next."""
+    conversation: Any = None
+    stream: bool = False
+
+
+# -- answers --------------------------------------------------------------------------------------
+
+
+class Part(Struct, tag_field="type", tag="output_text"):
+    text: str = ""
+    annotations: list[Any] = []
+    logprobs: list[Logprob] = []
+
+
+class Summary(Struct, tag_field="type", tag="summary_text"):
+    text: str
+
+
+class MessageItem(Struct, kw_only=True):
+    id: str
+    type: str = "message"
+    status: str = "completed"
+    role: str = "assistant"
+    content: list[Part] = []
+
+
+class CallItem(Struct, kw_only=True):
+    id: str
+    type: str = "function_call"
+    status: str = "completed"
+    call_id: str
+    name: str
+    arguments: str
+
+
+class ReasoningItem(Struct, kw_only=True):
+    id: str
+    type: str = "reasoning"
+    summary: list[Summary] = []
+    encrypted_content: str | UnsetType = UNSET
+    """The thoughts once more, and not encrypted: clients send them back with the next request."""
+
+
+class Search(Struct, tag_field="type", tag="search"):
+    query: str
+
+
+class SearchItem(Struct, kw_only=True):
+    id: str
+    type: str = "web_search_call"
+    status: str = "in_progress"
+    action: Search
+
+
+Item = MessageItem | CallItem | ReasoningItem | SearchItem
+
+
+class InputTokens(Struct):
+    cached_tokens: int
+
+
+class OutputTokens(Struct):
+    reasoning_tokens: int
+
+
+class Usage(Struct):
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    input_tokens_details: InputTokens
+    output_tokens_details: OutputTokens
+
+
+class Error(Struct):
+    code: str
+    message: str
+
+
+class TextEcho(Struct):
+    format: Format
+
+
+class ReasoningEcho(Struct):
+    effort: str | UnsetType | None
+    summary: str | UnsetType | None
+
+
+class Response(Struct, kw_only=True):
+    """All keys are always there."""
+
+    id: str
+    object: str = "response"
+    created_at: int
+    """Seconds, as in the next."""
+    completed_at: int | None = None
+    status: str
+    incomplete_details: None = None
+    model: str
+    previous_response_id: None = None
+    instructions: str | None
+    output: list[Item] = []
+    error: Error | None = None
+    tools: list[Tool]
+    tool_choice: Any
+    truncation: str
+    parallel_tool_calls: bool
+    text: TextEcho
+    top_p: float | int
+    presence_penalty: int = 0
+    frequency_penalty: int = 0
+    top_logprobs: int
+    temperature: float | int
+    reasoning: ReasoningEcho | None
+    usage: Usage | None = None
+    max_output_tokens: int | None
+    max_tool_calls: None = None
+    store: bool = False
+    background: bool
+    service_tier: str = "default"
+    metadata: dict[str, Any] = {}
+    safety_identifier: None = None
+    prompt_cache_key: None = None
+
+
+class Event(Struct, kw_only=True):
+    """Any of the events: those that its type has not are left out.
+
+    Raw are objects whose keys are in alphabetical order already.
+    """
+
+    arguments: str | UnsetType = UNSET
+    content_index: int | UnsetType = UNSET
+    delta: str | UnsetType = UNSET
+    item: Raw | UnsetType = UNSET
+    item_id: str | UnsetType = UNSET
+    logprobs: list[Logprob] | UnsetType = UNSET
+    output_index: int | UnsetType = UNSET
+    part: Raw | UnsetType = UNSET
+    response: Raw | UnsetType = UNSET
+    sequence_number: int
+    summary_index: int | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    type: str
