@@ -53,6 +53,13 @@ def _listed(model: Model) -> native.ListedModel:
     )
 
 
+async def sources(engine: Engine, _: str) -> Answer:
+    """What tags has no field for."""
+    models = await asyncio.to_thread(engine.library.list)
+    found = [native.ModelSource(model.name, model.source, model.path) for model in models]
+    return Whole(native.SourcesResponse(found))
+
+
 async def ps(engine: Engine, _: str) -> Answer:
     return Whole(
         native.ProcessResponse([_running(engine, resident) for resident in engine.pool.residents()])

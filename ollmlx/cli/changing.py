@@ -2,9 +2,9 @@
 
 from fnmatch import fnmatchcase
 
-from ollmlx.cli.connection import Connection, Refused
+from ollmlx.cli.connection import Connection, Document, Refused
 from ollmlx.cli.flags import Misused, Words
-from ollmlx.cli.listing import installed, running
+from ollmlx.cli.listing import installed, running, source, sources
 from ollmlx.cli.terminal import say, tell
 from ollmlx.errors import NotFound, OllmlxError
 
@@ -45,18 +45,23 @@ def remove(words: Words, connection: Connection) -> None:
         except OllmlxError as error:
             if "not found" not in str(error).lower():
                 tell(f"Warning: unable to stop model '{name}'")
+        shared = source(connection, name).get("source") == "huggingface"
         connection.delete("/api/delete", {"model": name})
         say(f"deleted '{name}'")
+        if shared:
+            tell(f"'{name}' was in the Hugging Face cache: other programs have it no more either")
 
 
 def matching(connection: Connection, patterns: list[str]) -> list[str]:
     """The installed models that a pattern such as `qwen*` means, and every other name as it is.
 
-    Raises `NotFound` for a pattern that means none.
+    Patterns mean no models that belong to other programs too.  Raises `NotFound` for a pattern that
+    means none.
     """
     if not any(_WILD & set(pattern) for pattern in patterns):
         return patterns
-    names, found = [model["name"] for model in installed(connection)], list[str]()
+    lie, found = sources(connection), list[str]()
+    names = [m["name"] for m in installed(connection) if _is_ours(lie.get(m["name"], {}))]
     for pattern in patterns:
         if not _WILD & set(pattern):
             found.append(pattern)
@@ -65,6 +70,10 @@ def matching(connection: Connection, patterns: list[str]) -> list[str]:
             raise NotFound(f"no model matches '{pattern}'")
         found += meant
     return list(dict.fromkeys(found))
+
+
+def _is_ours(lies: Document) -> bool:
+    return lies.get("source", "ollama") in ("ollama", "ollmlx")
 
 
 def _means(pattern: str, name: str) -> bool:

@@ -94,6 +94,7 @@ SHOW_FLAGS = (
     Flag("license", "Show license of a model"),
     Flag("modelfile", "Show Modelfile of a model"),
     Flag("parameters", "Show parameters of a model"),
+    Flag("source", "Show where a model lies"),
     Flag("system", "Show system message of a model"),
     Flag("template", "Show template of a model"),
     Flag("verbose", "Show detailed model information", letter="v"),
@@ -171,7 +172,7 @@ COMMANDS = (
     ),
     Command(
         *("list", "[PREFIX]", "List models", "listing:list_models"),
-        flags=(JSON,),
+        flags=(JSON, Flag("source", "Show where each model lies")),
         aliases=("ls",),
     ),
     Command("ps", "[PREFIX]", "List running models", "listing:list_running", flags=(JSON,)),

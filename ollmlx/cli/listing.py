@@ -3,26 +3,43 @@
 import json
 from datetime import UTC, datetime
 
+from ollmlx import names
 from ollmlx.cli import formats
-from ollmlx.cli.connection import Connection, Document
+from ollmlx.cli.connection import Connection, Document, Refused
 from ollmlx.cli.flags import Words
 from ollmlx.cli.tables import table
 from ollmlx.cli.terminal import say
 
+_HEAD = ("NAME", "ID", "SIZE", "MODIFIED")
+
 
 def list_models(words: Words, connection: Connection) -> None:
-    show_models(connection, words.arguments, words.on("json"))
-
-
-def show_models(connection: Connection, prefix: list[str], as_json: bool = False) -> None:
-    """Those whose name begins with the first of `prefix`, in whatever case."""
-    start = prefix[0].lower() if prefix else ""
-    models = [m for m in installed(connection) if m["name"].lower().startswith(start)]
-    if as_json:
+    models = _beginning(connection, words.arguments)
+    if words.on("json") or words.on("source"):
+        lie = sources(connection)
+        models = [{**model, **lie.get(model["name"], {})} for model in models]
+    if words.on("json"):
         say_json({"models": models})
-        return
+    elif words.on("source"):
+        rows = [(*row, m.get("source", "")) for row, m in zip(_rows(models), models, strict=True)]
+        say(table(rows, (*_HEAD, "SOURCE")), end="")
+    else:
+        say(table(_rows(models), _HEAD), end="")
+
+
+def show_models(connection: Connection, prefix: list[str]) -> None:
+    say(table(_rows(_beginning(connection, prefix)), _HEAD), end="")
+
+
+def _beginning(connection: Connection, prefix: list[str]) -> list[Document]:
+    """Models whose name begins with the first of `prefix`, in whatever case."""
+    start = prefix[0].lower() if prefix else ""
+    return [m for m in installed(connection) if m["name"].lower().startswith(start)]
+
+
+def _rows(models: list[Document]) -> list[tuple[str, ...]]:
     now = datetime.now(UTC)
-    rows = [
+    return [
         (
             model["name"],
             model.get("digest", "")[:12],
@@ -31,11 +48,30 @@ def show_models(connection: Connection, prefix: list[str], as_json: bool = False
         )
         for model in models
     ]
-    say(table(rows, ("NAME", "ID", "SIZE", "MODIFIED")), end="")
 
 
 def installed(connection: Connection) -> list[Document]:
     return list(connection.get("/api/tags").get("models") or [])
+
+
+def sources(connection: Connection) -> dict[str, Document]:
+    """`source` and `path` of installed models by name; of none on a server that is not ours."""
+    try:
+        found = connection.get("/api/sources").get("models") or []
+    except Refused as error:
+        if not error.missing:
+            raise
+        return {}
+    return {model["name"]: {key: model[key] for key in ("source", "path")} for model in found}
+
+
+def source(connection: Connection, name: str) -> Document:
+    """`source` and `path` of one model; empty where the server does not tell."""
+    if names.as_path(name):
+        return {"source": "path", "path": name}
+    wanted = (name.lower(), f"{name}:{names.TAG}".lower())
+    lie = sources(connection).items()
+    return next((told for other, told in lie if other.lower() in wanted), {})
 
 
 def list_running(words: Words, connection: Connection) -> None:

@@ -6,9 +6,10 @@ from typing import Any, TypeGuard
 from ollmlx.cli import formats
 from ollmlx.cli.connection import Connection, Document
 from ollmlx.cli.flags import Misused, Words
-from ollmlx.cli.listing import say_json
+from ollmlx.cli.listing import say_json, source
 from ollmlx.cli.tables import table, width
 from ollmlx.cli.terminal import say
+from ollmlx.errors import NotFound
 from ollmlx.store.golang import quoted
 
 _PARTS = ("license", "modelfile", "parameters", "system", "template")
@@ -25,15 +26,29 @@ def show(words: Words, connection: Connection) -> None:
             "only one of '--license', '--modelfile', '--parameters', '--system', or '--template'"
             " can be specified"
         )
-    verbose = words.on("verbose")
-    answer = connection.post("/api/show", {"model": words.arguments[0], "verbose": verbose})
-    if words.on("json"):
-        say_json({part: answer.get(part, "") for part in wanted} or answer)
+    verbose, name = words.on("verbose"), words.arguments[0]
+    answer = connection.post("/api/show", {"model": name, "verbose": verbose})
+    if words.on("source"):
+        _show_source(connection, name, words.on("json"))
+    elif words.on("json"):
+        whole = {**answer, **source(connection, name)}
+        say_json({part: answer.get(part, "") for part in wanted} or whole)
     elif wanted:
         ending = "" if wanted[0] in ("system", "template") else "\n"
         say(answer.get(wanted[0], ""), end=ending)
     else:
         say(overview(answer, verbose), end="")
+
+
+def _show_source(connection: Connection, name: str, as_json: bool) -> None:
+    """Raises `NotFound` when the server does not tell it."""
+    lies = source(connection, name)
+    if not lies:
+        raise NotFound(f"the server does not tell where '{name}' lies")
+    if as_json:
+        say_json(lies)
+    else:
+        say(f"{lies['source']}: {lies['path']}")
 
 
 def overview(answer: Document, verbose: bool = False) -> str:

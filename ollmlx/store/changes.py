@@ -13,7 +13,7 @@ from pathlib import Path
 from ollmlx import names
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.names import Name
-from ollmlx.store import embedded, folders, named, words
+from ollmlx.store import cached, embedded, folders, named, words
 from ollmlx.store.appearing import appearing, recover
 from ollmlx.store.blobs import storing
 from ollmlx.store.config import Config
@@ -102,17 +102,17 @@ class Changes:
         for kind, path in (("model", model.path), *(("projector", p) for p in model.projectors)):
             blob = self.shelf.blobs.add_file(Path(path))
             making.add_file(kind, blob.digest, model.name)
-        if found := named.meant(model.chat_template):
+        if template := named.meant(model.chat_template):
             # What a create from the file itself would have given it.
-            stops = words.encoded_parameters({"stop": list(found.stops)})
-            for kind, data in (("template", found.template), ("params", stops)):
+            stops = words.encoded_parameters({"stop": list(template.stops)})
+            for kind, data in (("template", template.template), ("params", stops)):
                 making.add_file(kind, self.shelf.blobs.add(data).digest, model.name)
         return making
 
     def delete(self, name: Name, model: Model | None) -> bool:
         """Whether there was one.  `model` is what the library has under the name.
 
-        Raises `CannotDelete` or `CannotStore`.
+        Raises `CannotDelete`, `NotInCache` or `CannotStore`.
         """
         found = self.spelling(name)
         if self.shelf.path(found).exists():
@@ -128,7 +128,7 @@ class Changes:
                 f"{model.name} is part of the package {embedded.PACKAGE}: "
                 "uninstall that, or set OLLMLX_EMBEDDED=0"
             )
-        remove_cached(Path(model.path))
+        cached.remove(Path(model.path))
         return True
 
     def tidy(self) -> None:
@@ -228,29 +228,6 @@ def weight_files(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix in _KEPT and path.is_file() and not hidden and path.name != words.FILE:
             yield path
-
-
-def remove_cached(path: Path) -> None:
-    """Remove a model from the Hugging Face cache: one GGUF, or the repository of a folder.
-
-    Raises `CannotDelete` for a path that is in no such cache, `CannotStore`.
-    """
-    repository = next((p for p in path.parents if p.name.startswith("models--")), None)
-    if repository is None:
-        raise CannotDelete(f"{path} is not in ollmlx's store: remove it where it lies")
-    with storing(repository):
-        if path.is_file():
-            content = path.resolve()
-            path.unlink()
-            links = (link for link in repository.glob("snapshots/*/*") if link.is_symlink())
-            if content.is_relative_to(repository.resolve()) and not any(
-                link.resolve() == content for link in links
-            ):
-                content.unlink(missing_ok=True)
-            return
-        # Without its references a repository has no model.
-        shutil.rmtree(repository / "refs", ignore_errors=True)
-        shutil.rmtree(repository)
 
 
 def _remove_empty(folder: Path, top: Path) -> None:

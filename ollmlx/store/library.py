@@ -1,7 +1,8 @@
 """Every model on this machine, under the name users call it.
 
-Paths come first, then Ollama's store, the models ollmlx converted, the embedded model and the
-Hugging Face cache.  Everything here blocks on the disk: call it in a thread.  Any thread may.
+Paths come first, then Ollama's store, the models ollmlx converted, the embedded model, the Hugging
+Face cache and LM Studio's folder.  Everything here blocks on the disk: call it in a thread.  Any
+thread may.
 """
 
 import logging
@@ -14,7 +15,8 @@ from ollmlx import names
 from ollmlx.errors import LoadFailed, NotFound, OllmlxError
 from ollmlx.names import Name
 from ollmlx.settings import Settings
-from ollmlx.store import capabilities, embedded, folders, shortnames, snapshots
+from ollmlx.store import capabilities, embedded, folders, lmstudio, shortnames, snapshots
+from ollmlx.store.lmstudio import LmStudio
 from ollmlx.store.manifests import NotHere, OllamaStore
 from ollmlx.store.model import Model
 from ollmlx.store.snapshots import Snapshots
@@ -25,15 +27,18 @@ _Read = Callable[[], Model | None]
 
 
 class Library:
-    """`hub` is the Hugging Face cache; the user's own without it."""
+    """`hub` is the Hugging Face cache, `studio` LM Studio's folder; the user's own without them."""
 
-    def __init__(self, settings: Settings, hub: Path | None = None) -> None:
+    def __init__(
+        self, settings: Settings, hub: Path | None = None, studio: Path | None = None
+    ) -> None:
         root = settings.models.expanduser()
         self._weights = readers()
         self._converted = root / "mlx"
         self._embedded = settings.embedded
         self._ollama = OllamaStore(root, self._weights)
         self._snapshots = Snapshots(hub or snapshots.cache_folder(), self._weights)
+        self._studio = LmStudio(studio or lmstudio.models_folder(), self._weights)
         self._warned: set[str] = set()
 
     def find(self, name: str) -> Model:
@@ -76,6 +81,7 @@ class Library:
             or self._find_converted(name)
             or self._find_embedded(name)
             or self._snapshots.find(shortnames.meant(name))
+            or self._studio.find(shortnames.meant(name))
         )
 
     def _find_converted(self, name: Name) -> Model | None:
@@ -100,6 +106,8 @@ class Library:
             yield embedded.NAME.display, partial(embedded.model, self._weights)
         for name, path in self._snapshots.entries():
             yield name.display, partial(self._snapshots.read, name, path)
+        for name, path in self._studio.entries():
+            yield name.display, partial(self._studio.read, name, path)
 
     def _readable(self, label: str, read: _Read) -> Model | None:
         """None, and one line in the log the first time, for a model that cannot be used."""

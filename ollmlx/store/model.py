@@ -28,7 +28,8 @@ class Model:
     """With `context_length` and `embedding_length` when they are known."""
     capabilities: tuple[str, ...]
     source: str
-    """Where it comes from, for people: `ollama`, `embedded`, `ollmlx`, `huggingface`, `path`."""
+    """Where it comes from, for people: `ollama`, `embedded`, `ollmlx` (what it converted or made),
+    `huggingface`, `lmstudio`, `path`."""
     parameters: dict[str, Any] = field(default_factory=dict)
     template: str = ""
     """Go template; empty when the model brings none."""

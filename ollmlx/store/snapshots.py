@@ -6,20 +6,14 @@ Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache.
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ollmlx import names
-from ollmlx.errors import InvalidName
 from ollmlx.names import Name
-from ollmlx.store import quantizations
-from ollmlx.store.folders import in_folder
 from ollmlx.store.model import Model
-from ollmlx.store.quantizations import first_files
-from ollmlx.store.weights import Weights, gguf_model, with_projectors
-
-_HOSTS = (names.HOST, "hf.co", "huggingface.co")
+from ollmlx.store.repositories import HOSTS, Repositories
+from ollmlx.store.weights import Weights
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -35,14 +29,14 @@ class Snapshots:
 
     def __init__(self, root: Path, weights: Weights) -> None:
         self._root = root
-        self._weights = weights
+        self._contents = Repositories("huggingface", weights)
 
     def find(self, name: Name) -> Model | None:
         """`mlx-community/X`, `org/repo:revision`, `hf.co/org/repo:Q4_K_M`; None when not there.
 
         Raises `NotAModel`, `BadDocument` or `BadGguf` for a repository that is not a whole model.
         """
-        if name.host.lower() not in _HOSTS:
+        if name.host.lower() not in HOSTS:
             return None
         wanted = f"models--{name.namespace}--{name.model}".lower()
         repository = next((p for p in self._repositories() if p.name.lower() == wanted), None)
@@ -52,9 +46,9 @@ class Snapshots:
         name = replace(name, namespace=namespace, model=model)
         pinned = _snapshot(repository, name.tag)
         if pinned is not None:
-            return self._whole(pinned, name)
+            return self._contents.whole(pinned, name)
         folder = _snapshot(repository, names.TAG)
-        return self._quantized(folder, name) if folder else None
+        return self._contents.quantized(folder, name) if folder else None
 
     def entries(self) -> Iterator[tuple[Name, Path]]:
         """Every model whose name can be spelled, with the files of its repository's main branch.
@@ -66,46 +60,15 @@ class Snapshots:
             folder = _snapshot(repository, names.TAG)
             if folder is None:
                 continue
-            stem = f"{organisation}/{model}"
-            whole = any(folder.glob("*.safetensors"))
-            tags = [] if whole else map(quantizations.quantization, first_files(_ggufs(folder)))
-            for text in [stem] if whole else [f"hf.co/{stem}:{tag}" for tag in tags if tag]:
-                with suppress(InvalidName):  # a repository that no model name can spell
-                    yield names.parse(text), folder
+            for name in self._contents.names(folder, f"{organisation}/{model}"):
+                yield name, folder
 
     def read(self, name: Name, folder: Path) -> Model | None:
-        """None for what cannot chat: a cache also holds much that no engine here runs.
-
-        Raises as `find`.
-        """
-        if any(folder.glob("*.safetensors")):
-            model = self._whole(folder, name)
-            return model if model.chat_template else None
-        return self._quantized(folder, name)
-
-    def _whole(self, folder: Path, name: Name) -> Model:
-        if not any(folder.glob("*.safetensors")) and (model := self._quantized(folder, name)):
-            return model
-        return in_folder(folder, name.display, "huggingface", self._weights, full_name=name.full)
-
-    def _quantized(self, folder: Path, name: Name) -> Model | None:
-        """The GGUF whose file name ends in the tag, with what it sees through."""
-        paths = _ggufs(folder)
-        first = quantizations.choose(paths, name.tag)
-        if first is None:
-            return None
-        model = gguf_model(
-            folder / first, name.display, "huggingface", self._weights, full_name=name.full
-        )
-        projector = quantizations.projector(paths, first)
-        return with_projectors(model, [folder / projector] if projector else [], self._weights)
+        """None for what cannot chat.  Raises as `find`."""
+        return self._contents.listed(folder, name)
 
     def _repositories(self) -> list[Path]:
         return sorted(p for p in self._root.glob("models--*--*") if p.is_dir())
-
-
-def _ggufs(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.gguf"))
 
 
 def _snapshot(repository: Path, revision: str) -> Path | None:

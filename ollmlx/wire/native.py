@@ -470,6 +470,19 @@ class RecommendationsResponse(Struct):
     recommendations: list[Recommendation]
 
 
+class ModelSource(Struct):
+    """One of /api/sources, which is ollmlx's own: where an installed model lies."""
+
+    name: str
+    source: str
+    """`ollama`, `ollmlx`, `embedded`, `huggingface` or `lmstudio`."""
+    path: str
+
+
+class SourcesResponse(Struct):
+    models: list[ModelSource]
+
+
 class ErrorResponse(Struct):
     error: str
 

@@ -40,6 +40,10 @@ class _Handler(RequestHandler):
     delete = post
 
     def _answer(self, path: str) -> None:
+        if path not in self.far_end.answers:
+            self.set_status(404)
+            self.finish("404 page not found")
+            return
         self.set_status(self.far_end.statuses.get(path, 200))
         self.finish("".join(json.dumps(line) + "\n" for line in self.far_end.answers[path]))
 

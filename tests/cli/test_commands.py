@@ -41,10 +41,24 @@ def test_list_and_show_as_json_are_the_servers_answers(capsys):
     run(["list", "--json", "echo"])
     (model,) = json.loads(capsys.readouterr().out)["models"]
     assert model["name"] == "echo:latest"
+    assert model["source"] == "test"
     run(["show", "--json", "echo"])
-    assert json.loads(capsys.readouterr().out)["capabilities"] == ["completion"]
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["capabilities"] == ["completion"]
+    assert (shown["source"], shown["path"]) == ("test", "-")
     run(["show", "--json", "--system", "other:1b"])
     assert json.loads(capsys.readouterr().out) == {"system": "You are kind."}
+
+
+def test_where_a_model_lies_is_told_who_asks(capsys):
+    run(["list", "--source", "emb"])
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "ID", "SIZE", "MODIFIED", "SOURCE"]
+    assert row.endswith("    test      ")
+    run(["show", "--source", "ECHO"])
+    assert capsys.readouterr().out == "test: -\n"
+    run(["show", "--source", "--json", "echo:latest"])
+    assert json.loads(capsys.readouterr().out) == {"source": "test", "path": "-"}
 
 
 def test_run_answers_the_pipe_and_the_words_after_it(capsys, told):

@@ -111,6 +111,34 @@ def test_a_model_that_cannot_be_stopped_is_deleted_all_the_same(scripted, capsys
     assert shown.out == "deleted 'm'\n"
 
 
+def test_rm_says_when_a_model_was_others_too_and_patterns_leave_those_alone(scripted, capsys):
+    places = {
+        "m:1": "ollama",
+        "hub/m:latest": "huggingface",
+        "mine:1": "ollmlx",
+        "in:1": "embedded",
+    }
+    scripted.answers = {
+        "api/tags": [{"models": [{"name": name} for name in places]}],
+        "api/sources": [
+            {"models": [{"name": n, "source": s, "path": "/"} for n, s in places.items()]}
+        ],
+        "api/show": [{}],
+        "api/generate": [{"done": True}],
+        "api/delete": [],
+    }
+    run(["rm", "*"])
+    shown = capsys.readouterr()
+    assert shown.out == "deleted 'm:1'\ndeleted 'mine:1'\n"
+    assert shown.err == ""
+    with pytest.raises(OllmlxError, match="no model matches 'hub/\\*'"):
+        run(["rm", "hub/*"])
+    run(["rm", "HUB/m"])
+    shown = capsys.readouterr()
+    assert shown.out == "deleted 'HUB/m'\n"
+    assert shown.err.startswith("'HUB/m' was in the Hugging Face cache: other programs")
+
+
 def test_cp_tells_what_it_copied(scripted, capsys):
     scripted.answers["api/copy"] = [{}]
     run(["cp", "a", "b"])
