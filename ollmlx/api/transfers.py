@@ -236,6 +236,8 @@ async def _to_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
         yield ProgressResponse("couldn't retrieve manifest")
         raise NotInstalled(f"open {shelf.path(name)}: no such file or directory")
     manifest, data = found
+    # Where nobody can be asked at all there is nothing to wait for, as there is when a chunk fails.
+    await ask(session, lambda: registry.has(manifest.config.digest))
     for layer in manifest.blobs:
         async with aclosing(_sent_blob(engine, shelf, registry, layer)) as frames:
             async for frame in frames:

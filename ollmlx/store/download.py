@@ -207,7 +207,7 @@ class Download:
 
     def _begin(self, response: HTTPResponse, part: Part, start: int) -> None:
         """See that the answer is the range that was asked for."""
-        length = int(response.headers.get("Content-Length") or -1)
+        length = -1 if response.length is None else response.length
         if response.status == 206:
             unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
             span, _, total = rest.partition("/")

@@ -9,7 +9,7 @@ import pytest
 from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.registry import docker_registry
-from tests.store.shelf import write_gguf
+from tests.store.shelf import OllamaFolder, write_gguf
 
 CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
 
@@ -100,3 +100,16 @@ async def test_what_cannot_be_pushed_has_ollamas_texts(client, registry, tmp_pat
     ]
     got = frames(await client.post("/api/push", json={"model": f"http://{name}"}))
     assert got[-1] == {"error": "insecure protocol http"}
+
+
+@pytest.mark.parametrize("port", [None, 1])
+async def test_a_push_to_whom_nobody_can_ask_fails_at_once(client, registry, tmp_path, port):
+    """A registry without TLS, and none at all."""
+    host = f"127.0.0.1:{port}" if port else registry.host
+    name = f"{host}/me/mine:1"
+    OllamaFolder(tmp_path / "models").add(f"{host}/me/mine/1", CONFIG, ("model", b"weights"))
+    got = frames(await client.post("/api/push", json={"model": name}))
+    assert [frame.get("status") for frame in got] == ["retrieving manifest", None]
+    why = "connection refused" if port else "http: server gave HTTP response to HTTPS client"
+    assert got[-1]["error"].startswith(f'Head "https://{host}/v2/me/mine/blobs/sha256:')
+    assert got[-1]["error"].endswith(why)
