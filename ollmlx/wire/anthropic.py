@@ -69,7 +69,7 @@ class ToolChoice(Struct):
     disable_parallel_tool_use: bool = False
 
 
-class Thinking(Struct):
+class ThinkingConfig(Struct):
     type: str = ""
     budget_tokens: ThinkingBudget = None
 
@@ -92,7 +92,7 @@ class CountTokensRequest(Struct):
     """A text, or blocks of it."""
     tools: list[Tool] = []
     tool_choice: ToolChoice | None = None
-    thinking: Thinking | None = None
+    thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
     """As `output_config.format`, in the words of the first beta."""
@@ -110,7 +110,7 @@ class MessagesRequest(CountTokensRequest):
 class ModelsRequest(Struct):
     before_id: str = ""
     after_id: str = ""
-    limit: int = 20
+    limit: str = ""
     parameter: str = ""
     """The model's name, where the path has one."""
     anthropic_version: str = ""

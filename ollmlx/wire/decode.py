@@ -250,7 +250,8 @@ def _think(value: Any) -> bool | str:
     raise Malformed(f"think must be a boolean or string ({_THINK})")
 
 
-def _image(value: Any) -> Any:
+def image(value: Any) -> Any:
+    """Base64 that can be read; what is no text is another check's to refuse."""
     if isinstance(value, str):
         text = value.replace("\r", "").replace("\n", "")
         try:
@@ -296,7 +297,7 @@ _PARSERS = {
     "anthropic_messages": _anthropic_messages,
     "keep_alive": _keep_alive,
     "think": _think,
-    "image": _image,
+    "image": image,
     "tool_choice": _tool_choice,
     "thinking_budget": _thinking_budget,
 }
