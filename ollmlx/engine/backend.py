@@ -21,9 +21,15 @@ class Backend(Protocol):
     info: ModelInfo
 
     def tokenize(self, text: str, special: bool) -> list[int]:
-        """The one method that another thread may call while a step runs."""
+        """Another thread may call it while a step runs."""
 
     def detokenize(self, tokens: list[int]) -> str: ...
+
+    def look(self, files: list[bytes]) -> list[list[int]]:
+        """The tokens that stand for images and sounds in a prompt.  Any thread may call it.
+
+        Raises `BadRequest` for files the model cannot take.
+        """
 
     def submit(self, job: Generate) -> None:
         """Queue a job; its deltas come out of later steps.  Beyond `num_parallel` it waits, first

@@ -23,7 +23,8 @@ from ollmlx.engine.jobs import (
     TokenLogprob,
     Usage,
 )
-from ollmlx.errors import LoadFailed
+from ollmlx.engine.media import NO_MEDIA
+from ollmlx.errors import BadRequest, LoadFailed
 
 
 class EchoBackend:
@@ -43,6 +44,9 @@ class EchoBackend:
 
     def detokenize(self, tokens: list[int]) -> str:
         return bytes(tokens).decode("utf-8", "replace")
+
+    def look(self, files: list[bytes]) -> list[list[int]]:
+        raise BadRequest(NO_MEDIA)
 
     def submit(self, job: Generate) -> None:
         self._jobs[job.id] = (job, 0)

@@ -34,6 +34,8 @@ class LoadOptions(Struct, frozen=True):
     flash_attention: bool | None = None
     adapters: tuple[str, ...] = ()
     """Paths of LoRA adapters, applied at full strength."""
+    projector: str = ""
+    """Path of what the model sees and hears through; empty where that is nothing."""
 
 
 class Sampling(Struct, frozen=True):
@@ -49,6 +51,8 @@ class Sampling(Struct, frozen=True):
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    logit_bias: dict[int, float] = {}
+    """What is added to the logits of tokens, by id; not Ollama's."""
     seed: int = -1
     """Negative is a fresh random seed; otherwise the same text, alone or in a batch."""
 
@@ -59,10 +63,19 @@ class Load(Struct, tag="load", frozen=True):
     options: LoadOptions
 
 
+class Medium(Struct, frozen=True):
+    """An image or a sound in a prompt."""
+
+    file: bytes
+    """As it lies on a disk: PNG, JPEG, WAV, …"""
+    tokens: list[int]
+    """What stands for it in the prompt, as `Look` was answered: marks, and `media.run`s."""
+
+
 class Generate(Struct, tag="generate", frozen=True):
     id: int
     prompt: list[int]
-    """Token ids, non-empty and shorter than `num_ctx`."""
+    """Token ids, non-empty and shorter than `num_ctx`; negative where `media` are."""
     max_tokens: int
     """Tokens to generate at most, at least 1."""
     sampling: Sampling
@@ -76,6 +89,7 @@ class Generate(Struct, tag="generate", frozen=True):
     """Tokens at the start that a context shift never drops."""
     shift: bool = True
     """At a full window: drop the older half and go on, or end with `length`."""
+    media: list[Medium] = []
 
 
 class Embed(Struct, tag="embed", frozen=True):
@@ -96,12 +110,19 @@ class Detokenize(Struct, tag="detokenize", frozen=True):
     tokens: list[int]
 
 
+class Look(Struct, tag="look", frozen=True):
+    """What images and sounds are in a prompt: answered with `Tokens`, one list for each."""
+
+    id: int
+    files: list[bytes]
+
+
 class Cancel(Struct, tag="cancel", frozen=True):
     id: int
     """Unknown ids are ignored: the job may have just finished."""
 
 
-Command = Load | Generate | Embed | Tokenize | Detokenize | Cancel
+Command = Load | Generate | Embed | Tokenize | Detokenize | Look | Cancel
 
 
 class ModelInfo(Struct, frozen=True):

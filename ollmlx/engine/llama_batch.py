@@ -1,4 +1,4 @@
-"""The tokens of one llama.cpp call, over numpy memory so that a chunk is a slice and not a loop."""
+"""What one llama.cpp call computes, over numpy memory so that a chunk is a slice and not a loop."""
 
 import ctypes
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 class Batch:
     """At most `capacity` tokens of any number of sequences."""
+
+    whole = False
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -56,6 +58,42 @@ class Batch:
         """The `llama_batch`; valid until the next change."""
         self._native.n_tokens = self.size
         return self._native
+
+
+class Vectors:
+    """Consecutive tokens of one sequence that are given as vectors: those of an image."""
+
+    def __init__(
+        self,
+        vectors: NDArray[np.float32],
+        places: NDArray[np.int32],
+        sequence: int,
+        whole: bool,
+        last: bool,
+    ) -> None:
+        """`vectors` [tokens, width] at `places` [axes, tokens], all of which see each other if
+        `whole`; `last` asks for the last one's output.
+        """
+        self.size, self.whole = len(vectors), whole
+        self._held = (
+            np.ascontiguousarray(vectors),
+            np.ascontiguousarray(places, np.int32),
+            np.ones(self.size, np.int32),
+            np.full(1, sequence, np.int32),
+            np.zeros(self.size, np.int8),
+        )
+        values, positions, ones, self._sequence, wanted = self._held
+        wanted[-1] = last
+        self._pointers = np.full(self.size, self._sequence.ctypes.data, np.uintp)
+        self.native = llama.llama_batch(
+            n_tokens=self.size,
+            token=None,
+            embd=_pointer(values, ctypes.c_float),
+            pos=_pointer(positions, llama.llama_pos),
+            n_seq_id=_pointer(ones, ctypes.c_int32),
+            seq_id=_pointer(self._pointers, ctypes.POINTER(llama.llama_seq_id)),
+            logits=_pointer(wanted, ctypes.c_int8),
+        )
 
 
 def _pointer(array: NDArray[Any], kind: Any) -> Any:

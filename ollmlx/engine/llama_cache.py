@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from llama_cpp import llama_cpp as llama
 
+from ollmlx.engine import media
 from ollmlx.engine.llama_context import Context
 from ollmlx.engine.llama_model import Model
 from ollmlx.engine.llama_parking import Held, Parked, Parking
@@ -20,6 +21,8 @@ class Sequence(Held):
 
     id: int = 0
     busy: bool = False
+    position: int = 0
+    """Where the next token goes."""
 
 
 class Cache:
@@ -36,7 +39,7 @@ class Cache:
 
     def borrow(self, prompt: list[int]) -> Sequence:
         """An idle sequence that holds as much of `prompt` as any does, but not its last token."""
-        usable = prompt[:-1]
+        usable = prompt[: media.without_cut(prompt, len(prompt) - 1)]
         length, donor = max(
             ((self._reusable(h, usable), h) for h in [*self._sequences, *self._parking.parked]),
             key=lambda scored: (scored[0], not self._is_busy(scored[1]), scored[1].last_use),
@@ -47,7 +50,13 @@ class Cache:
             self.clear(target)
             length = 0
         target.tokens, target.sound, target.busy = list(prompt[:length]), None, True
+        target.position = media.positions(target.tokens)
         return target
+
+    def grow(self, sequence: Sequence, tokens: list[int]) -> None:
+        """Note that tokens were decoded behind what a sequence holds."""
+        sequence.tokens += tokens
+        sequence.position += media.positions(tokens)
 
     def release(self, sequence: Sequence) -> None:
         """Keep what it holds for a later prompt."""
@@ -57,6 +66,7 @@ class Cache:
     def clear(self, sequence: Sequence) -> None:
         llama.llama_memory_seq_rm(self._memory, sequence.id, -1, -1)
         sequence.tokens.clear()
+        sequence.position = 0
 
     def evict(self) -> bool:
         """Clear the idle sequence that was used least recently; False if there is none."""
@@ -67,7 +77,7 @@ class Cache:
         return True
 
     def shift(self, sequence: Sequence, keep: int) -> list[int]:
-        """Drop the older half of what follows the first `keep` tokens.
+        """Drop the older half of what follows the first `keep` tokens, none of them an image's.
 
         Returns the tokens that must be decoded again: none, unless a running sequence shares the
         cells that would have to move.
@@ -82,7 +92,7 @@ class Cache:
             return rest
         llama.llama_memory_seq_rm(self._memory, sequence.id, keep, start)
         llama.llama_memory_seq_add(self._memory, sequence.id, start, -1, -dropped)
-        sequence.tokens = rest
+        sequence.tokens, sequence.position = rest, len(rest)
         sequence.sound = keep if sequence.sound is None else min(keep, sequence.sound)
         return []
 
@@ -131,30 +141,37 @@ class Cache:
         """Make `target` hold exactly the donor's first tokens; False if the cache cannot."""
         if not length:
             return False
+        kept = donor.tokens[:length]
+        end = media.positions(kept)
         if target is not donor:
             self.clear(target)
             if isinstance(donor, Sequence):
-                llama.llama_memory_seq_cp(self._memory, donor.id, target.id, 0, length)
+                llama.llama_memory_seq_cp(self._memory, donor.id, target.id, 0, end)
             elif not (isinstance(donor, Parked) and self._parking.bring_back(donor, target.id)):
                 return False
-        cut = llama.llama_memory_seq_rm(self._memory, target.id, length, -1)
-        return bool(cut) and self._intact(target, length)
+        cut = llama.llama_memory_seq_rm(self._memory, target.id, end, -1)
+        return bool(cut) and self._intact(target, kept)
 
     def _cut(self, sequence: Sequence, length: int) -> None:
-        if llama.llama_memory_seq_rm(self._memory, sequence.id, length, -1):
+        end = media.positions(sequence.tokens[:length])
+        if llama.llama_memory_seq_rm(self._memory, sequence.id, end, -1):
             del sequence.tokens[length:]
+            sequence.position = end
         else:
             self.clear(sequence)
 
-    def _intact(self, sequence: Sequence, length: int) -> bool:
+    def _intact(self, sequence: Sequence, kept: list[int]) -> bool:
         """Whether all that the next token attends to is there: models with a sliding window drop
         what fell out of it, and cutting back then leaves a hole."""
-        if llama.llama_memory_seq_pos_max(self._memory, sequence.id) != length - 1:
+        end = media.positions(kept)
+        # All tokens of an image may have its first position.
+        last = media.positions(kept[: media.last_begins(kept)])
+        if not last <= llama.llama_memory_seq_pos_max(self._memory, sequence.id) < end:
             return False
         if self._recurrent:
             return True
         oldest: int = llama.llama_memory_seq_pos_min(self._memory, sequence.id)
-        return oldest <= (max(0, length - self._window) if self._window else 0)
+        return oldest <= (max(0, end - self._window) if self._window else 0)
 
 
 def _mostly(held: Held, length: int) -> bool:

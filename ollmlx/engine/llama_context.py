@@ -9,7 +9,7 @@ from llama_cpp import llama_cpp as llama
 from numpy.typing import NDArray
 
 from ollmlx.engine.jobs import LoadOptions
-from ollmlx.engine.llama_batch import Batch
+from ollmlx.engine.llama_batch import Batch, Vectors
 from ollmlx.engine.llama_log import log
 from ollmlx.engine.llama_model import Model
 from ollmlx.errors import LoadFailed
@@ -42,8 +42,9 @@ class Context:
         if model.adapters:
             self._adapt(model.adapters)
 
-    def decode(self, batch: Batch) -> int:
+    def decode(self, batch: Batch | Vectors) -> int:
         """llama_decode's answer once the work is done: 0, 1 for no room in the cache, or worse."""
+        llama.llama_set_causal_attn(self.handle, not batch.whole)
         status: int = llama.llama_decode(self.handle, batch.native)
         llama.llama_synchronize(self.handle)
         return status

@@ -19,8 +19,8 @@ class Log:
     def __init__(self) -> None:
         self._lines: deque[tuple[int, str]] = deque(maxlen=4000)
         # ctypes keeps no reference: the callback must live as long as llama.cpp may call it.
-        self._callback = llama.llama_log_callback(self._receive)
-        llama.llama_log_set(self._callback, ctypes.c_void_p(0))
+        self.callback = llama.llama_log_callback(self._receive)
+        llama.llama_log_set(self.callback, ctypes.c_void_p(0))
 
     def clear(self) -> None:
         self._lines.clear()

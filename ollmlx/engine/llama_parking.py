@@ -12,6 +12,7 @@ import psutil
 from llama_cpp import llama_cpp as llama
 from numpy.typing import NDArray
 
+from ollmlx.engine import media
 from ollmlx.engine.llama_context import Context
 
 _LEFT_FREE = 1 << 30
@@ -20,7 +21,11 @@ _LEFT_FREE = 1 << 30
 
 @dataclass(eq=False)
 class Held:
-    """What a sequence holds, in the cache or parked: the token at index i is at position i."""
+    """What a sequence holds, in the cache or parked.
+
+    The token at index i is at position i, but for models that place images in two dimensions:
+    `media.positions` tells.
+    """
 
     tokens: list[int] = field(default_factory=list)
     sound: int | None = None
@@ -32,7 +37,7 @@ class Held:
         """How many tokens at the start are the same."""
         length = min(len(prompt), len(self.tokens) if self.sound is None else self.sound)
         same = np.asarray(self.tokens[:length]) == np.asarray(prompt[:length])
-        return length if same.all() else int(np.argmin(same))
+        return media.without_cut(prompt, length if same.all() else int(np.argmin(same)))
 
 
 @dataclass(eq=False)

@@ -1,17 +1,24 @@
-"""Continuous batching: every step each answer gains a token, and prompts fill what room is left."""
+"""Continuous batching: every step each answer gains a token, and prompts fill what room is left.
+
+Images are given as vectors, and llama.cpp takes those in calls of their own: a part of one image
+a step, once they are made.
+"""
 
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
 from llama_cpp import llama_cpp as llama
 
+from ollmlx.engine import media
 from ollmlx.engine.jobs import Delta, Failed, Finish, Generate, Usage
-from ollmlx.engine.llama_batch import Batch
+from ollmlx.engine.llama_batch import Batch, Vectors
 from ollmlx.engine.llama_cache import Cache, Sequence
 from ollmlx.engine.llama_context import Context
 from ollmlx.engine.llama_log import log
+from ollmlx.engine.llama_media import Media, Pieces
 from ollmlx.engine.llama_model import Model
 from ollmlx.engine.llama_sampler import Choice, Sampler
 from ollmlx.engine.llama_threads import Pace, Threads
@@ -21,6 +28,8 @@ from ollmlx.errors import OllmlxError
 _NO_ROOM = 1
 _LEAST_ROOM = 4
 """Tokens a window has beyond those that a context shift keeps, as in llama-server."""
+_PATIENCE = 0.05
+"""Seconds that a step waits for vectors where there is nothing else to do."""
 
 
 @dataclass(eq=False)
@@ -34,13 +43,45 @@ class _Run:
     """Tokens to decode before the next can be chosen: what is left of the prompt, then one."""
     text: TextStream
     started: int
+    vectors: dict[int, Future[Pieces]]
+    """Of the images among `pending`, by the first token of each run."""
     cached: int = 0
     count: int = 0
     first: int = field(default=0)
 
     @property
     def writing(self) -> bool:
-        return len(self.pending) == 1
+        return len(self.pending) == 1 and not self.sees
+
+    @property
+    def sees(self) -> bool:
+        """Whether an image, or what is left of it, comes next."""
+        return self.pending[0] < 0
+
+    def awaited(self) -> Future[Pieces]:
+        """The vectors of the image that comes next."""
+        return self.vectors[self._next_run()[0]]
+
+    def _next_run(self) -> tuple[int, int]:
+        """The first token of the run that comes next, and how many of it are decoded."""
+        held = self.sequence.tokens
+        if media.begins(self.pending[0]):
+            return self.pending[0], 0
+        start = media.last_begins(held)
+        return held[start], len(held) - start
+
+    def part(self, capacity: int, most: int) -> Vectors:
+        """At most that many tokens of the image that comes next: `capacity` of one that the model
+        wants whole.
+        """
+        first, done = self._next_run()
+        piece = self.vectors[first].result()[first]
+        held = self.sequence.tokens
+        start = self.sequence.position - media.positions(held[len(held) - done :])
+        part = slice(done, done + (capacity if piece.whole else most))
+        places, vectors = piece.at(start)[:, part], piece.vectors[part]
+        last = len(vectors) == len(self.pending)
+        return Vectors(vectors, places, self.sequence.id, piece.whole, last)
 
 
 @dataclass
@@ -63,8 +104,10 @@ class Scheduler:
         threads: Threads,
         num_ctx: int,
         slots: int,
+        sight: Media | None = None,
     ) -> None:
         """At most `slots` jobs run at once, each in a window of `num_ctx` tokens."""
+        self._sight = sight
         self._model, self._context, self._cache, self._threads = model, context, cache, threads
         self._num_ctx, self._slots = num_ctx, slots
         self._batch = Batch(llama.llama_n_batch(context.handle))
@@ -90,16 +133,15 @@ class Scheduler:
         for run in self._runs:
             self._make_room(run)
         shares = self._fill()
-        if not shares:
-            return events
-        failed = self._decode(shares)
-        if failed is not None:
-            return [*events, *failed]
-        for share in shares:
-            share.run.sequence.tokens += share.run.pending[: share.size]
-            del share.run.pending[: share.size]
-        chosen = [(share.run, share.row) for share in shares if share.row is not None]
-        return events + [self._advance(run, row) for run, row in chosen]
+        if shares:
+            events += self._compute(self._batch, shares)
+        looking = [run for run in self._runs if run.sees]
+        seeing = next((run for run in looking if run.awaited().done()), None)
+        if seeing:
+            events += self._see(seeing, beside=bool(shares))
+        elif looking and not shares:
+            wait([run.awaited() for run in looking], _PATIENCE, FIRST_COMPLETED)
+        return events
 
     def close(self) -> None:
         for run in list(self._runs):
@@ -121,7 +163,17 @@ class Scheduler:
             cached = len(sequence.tokens)
             text = TextStream(job.stop)
             pending = job.prompt[cached:]
-            self._runs.append(_Run(job, sequence, sampler, pending, text, started, cached))
+            vectors = self._encode(job, pending)
+            self._runs.append(_Run(job, sequence, sampler, pending, text, started, vectors, cached))
+
+    def _encode(self, job: Generate, pending: list[int]) -> dict[int, Future[Pieces]]:
+        """Have the vectors made of images that are not in the cache."""
+        needed, vectors = set(media.beginnings(pending)), dict[int, Future[Pieces]]()
+        for medium in job.media:
+            if self._sight and needed.intersection(medium.tokens):
+                pieces = self._sight.encode(medium)
+                vectors |= dict.fromkeys(media.beginnings(medium.tokens), pieces)
+        return vectors
 
     def _end(self, run: _Run) -> None:
         self._runs.remove(run)
@@ -151,9 +203,9 @@ class Scheduler:
         if shares:
             room = min(room, self._pace.chunk)
         for run in self._runs:
-            size = min(len(run.pending), room)
-            if run.writing or not size:
+            if run.writing or run.sees or not room:
                 continue
+            size = media.leading(run.pending[:room])
             shares.append(self._share(run, size))
             room -= size
         return shares
@@ -161,17 +213,39 @@ class Scheduler:
     def _share(self, run: _Run, size: int) -> _Share:
         last = size == len(run.pending)
         sequence = run.sequence
-        row = self._batch.add(run.pending[:size], len(sequence.tokens), sequence.id, last)
+        row = self._batch.add(run.pending[:size], sequence.position, sequence.id, last)
         return _Share(run, size, row if last else None)
 
-    def _decode(self, shares: list[_Share]) -> list[Failed] | None:
-        """Compute the batch; if that fails, say so for the jobs that cannot go on."""
-        tokens = self._batch.size
+    def _see(self, run: _Run, beside: bool) -> list[Delta | Failed]:
+        """Decode the next part of an image, a small one if others write beside it."""
+        capacity = self._batch.capacity
+        try:
+            batch = run.part(capacity, self._pace.chunk if beside else capacity)
+        except OllmlxError as error:
+            self._end(run)
+            return [Failed(run.job.id, str(error), error.status)]
+        last = batch.size == len(run.pending)
+        return self._compute(batch, [_Share(run, batch.size, batch.size - 1 if last else None)])
+
+    def _compute(self, batch: Batch | Vectors, shares: list[_Share]) -> list[Delta | Failed]:
+        """Decode a batch, and choose a token for each run whose tokens are all decoded."""
+        failed = self._decode(batch, shares)
+        if failed is not None:
+            return [*failed]
+        for share in shares:
+            self._cache.grow(share.run.sequence, share.run.pending[: share.size])
+            del share.run.pending[: share.size]
+        chosen = [(share.run, share.row) for share in shares if share.row is not None]
+        return [self._advance(run, row) for run, row in chosen]
+
+    def _decode(self, batch: Batch | Vectors, shares: list[_Share]) -> list[Failed] | None:
+        """Compute a batch; if that fails, say so for the jobs that cannot go on."""
+        tokens = batch.size
         self._context.use_threads(self._threads.choose(tokens))
         status = _NO_ROOM
         while status == _NO_ROOM:
             started = time.perf_counter()
-            status = self._context.decode(self._batch)
+            status = self._context.decode(batch)
             if status == _NO_ROOM and not self._cache.evict():
                 return [self._fail(self._runs[-1], "the context cache has no room left")]
         if status:

@@ -7,19 +7,24 @@ wrong call does is abort the process, so ids and lengths are checked here before
 from typing import Any
 
 from llama_cpp import llama_cpp as llama
+from msgspec import structs
 
+from ollmlx.engine import media
 from ollmlx.engine.backend import Report
 from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOptions, ModelInfo
 from ollmlx.engine.llama_cache import Cache
 from ollmlx.engine.llama_context import Context
 from ollmlx.engine.llama_embedder import Embedder
 from ollmlx.engine.llama_log import log
+from ollmlx.engine.llama_media import Media
 from ollmlx.engine.llama_model import Model
 from ollmlx.engine.llama_scheduler import Scheduler
 from ollmlx.engine.llama_threads import IdleCores, Threads, available_cores
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 
 _MOST_SEQUENCES = 256
+_LARGEST_WHOLE = 2048
+"""Tokens of an image that is decoded at once: more than Gemma 4's largest has."""
 
 
 class LlamaCppBackend:
@@ -33,6 +38,7 @@ class LlamaCppBackend:
         self._context: Context | None = None
         self._scheduler: Scheduler | None = None
         self._embedder: Embedder | None = None
+        self._media: Media | None = None
         self._failed: list[Failed] = []
         can_shift = False
         try:
@@ -52,11 +58,18 @@ class LlamaCppBackend:
     def detokenize(self, tokens: list[int]) -> str:
         return self._model.detokenize(tokens)
 
+    def look(self, files: list[bytes]) -> list[list[int]]:
+        if not self._media:
+            raise BadRequest(media.NO_MEDIA)
+        return list(map(self._media.look, files))
+
     def submit(self, job: Generate) -> None:
         if refusal := self._refusal(job):
             self._failed.append(Failed(job.id, str(refusal), refusal.status))
         elif self._scheduler:
-            self._scheduler.submit(job)
+            # A shift would cut images in two; llama-server does not shift with them either.
+            shift = job.shift and not job.media
+            self._scheduler.submit(structs.replace(job, shift=shift))
 
     def embed(self, job: Embed) -> None:
         try:
@@ -92,7 +105,7 @@ class LlamaCppBackend:
         return bool(self._failed) or any(part.busy for part in parts if part)
 
     def close(self) -> None:
-        for part in (self._scheduler, self._embedder, self._context):
+        for part in (self._scheduler, self._embedder, self._media, self._context):
             if part:
                 part.close()
         self._model.close()
@@ -116,10 +129,15 @@ class LlamaCppBackend:
     def _open_scheduler(self) -> bool:
         """Returns whether answers may go on past a full window."""
         slots = min(self._options.num_parallel, _MOST_SEQUENCES)
+        chunk = max(self._options.num_batch, slots, 1)
+        if self._options.projector:
+            self._media = self._open_media()
+            if self._media.whole:
+                chunk = max(chunk, _LARGEST_WHOLE)
 
         def adjust(params: Any) -> None:
             params.n_ctx = self._num_ctx * slots
-            params.n_batch = params.n_ubatch = max(self._options.num_batch, slots, 1)
+            params.n_batch = params.n_ubatch = chunk
             params.n_seq_max = params.n_outputs_max = slots
             params.n_threads = params.n_threads_batch = self._threads.settled
             params.swa_full = False
@@ -127,9 +145,13 @@ class LlamaCppBackend:
         context = self._context = Context(self._model, self._options, adjust)
         cache = Cache(self._model, context, slots, self._num_ctx * slots)
         self._scheduler = Scheduler(
-            self._model, context, cache, self._threads, self._num_ctx, slots
+            self._model, context, cache, self._threads, self._num_ctx, slots, self._media
         )
         return cache.can_shift
+
+    def _open_media(self) -> Media:
+        projector, threads = self._options.projector, self._threads.settled
+        return Media(projector, self._model, self._options, threads)
 
     def _open_embedder(self) -> Embedder:
         return Embedder(self._model, self._options, self._num_ctx, self._threads.settled)
@@ -138,11 +160,12 @@ class LlamaCppBackend:
         model = self._model
         announced, on_gpu = log().buffers()
         weights: int = llama.llama_model_size(model.handle)
+        projector = self._media.size if self._media else 0
         return ModelInfo(
             num_ctx=self._num_ctx,
             num_vocab=model.num_vocab,
-            size=max(announced, weights),
-            size_vram=on_gpu,
+            size=max(announced, weights) + projector,
+            size_vram=on_gpu + (projector if on_gpu else 0),
             bos=model.text(llama.llama_vocab_bos(model.vocab)),
             eos=model.text(llama.llama_vocab_eos(model.vocab)),
             adds_bos=bool(llama.llama_vocab_get_add_bos(model.vocab)),
@@ -158,7 +181,10 @@ class LlamaCppBackend:
                 f"a prompt must have from 1 to {self._num_ctx - 1} tokens, not {len(job.prompt)}"
             )
         try:
-            self._model.check(job.prompt)
+            self._model.check(media.text(job.prompt))
         except BadRequest as error:
             return error
+        given = {token for medium in job.media for token in medium.tokens}
+        if not given.issuperset(media.beginnings(job.prompt)) or (job.media and not self._media):
+            return BadRequest(media.NO_MEDIA)
         return None

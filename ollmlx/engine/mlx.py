@@ -24,7 +24,7 @@ from ollmlx.engine.mlx_prefixes import Cache, Prefixes, common
 from ollmlx.engine.mlx_rows import Row
 from ollmlx.engine.mlx_sampling import Widened
 from ollmlx.engine.mlx_vocabulary import Vocabulary
-from ollmlx.errors import LoadFailed, OllmlxError
+from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 
 _IDLE_CHUNK = 2048
 """Prompt tokens read in a step while no answer waits for it."""
@@ -69,6 +69,9 @@ class MlxBackend:
 
     def detokenize(self, tokens: list[int]) -> str:
         return self._words.detokenize(tokens)
+
+    def look(self, files: list[bytes]) -> list[list[int]]:
+        raise BadRequest("this model does not support image input")
 
     def submit(self, job: Generate) -> None:
         try:

@@ -149,12 +149,20 @@ class ModelProcess:
         assert isinstance(event, jobs.Tokens)
         return event.tokens
 
+    async def look(self, files: list[bytes]) -> list[list[int]]:
+        """What images and sounds are in a prompt, one list of tokens for each."""
+        event = await self._ask(jobs.Look(0, files))
+        assert isinstance(event, jobs.Tokens)
+        return event.tokens
+
     async def detokenize(self, tokens: list[int]) -> str:
         event = await self._ask(jobs.Detokenize(0, tokens))
         assert isinstance(event, jobs.Text)
         return event.text
 
-    async def _ask(self, command: jobs.Embed | jobs.Tokenize | jobs.Detokenize) -> jobs.Event:
+    async def _ask(
+        self, command: jobs.Embed | jobs.Tokenize | jobs.Detokenize | jobs.Look
+    ) -> jobs.Event:
         job_id, mailbox = self._mailbox()
         answered = False
         try:

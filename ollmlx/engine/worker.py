@@ -16,6 +16,7 @@ from ollmlx.engine.backend import Backend, load
 from ollmlx.errors import OllmlxError
 
 Inbox = queue.SimpleQueue[jobs.Command]
+Question = jobs.Tokenize | jobs.Detokenize | jobs.Look
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ class Outbox:
 class Reader:
     """Hands commands to the thread that owns the runtime.
 
-    Counting a prompt's tokens needs no runtime, so it does not wait for a step to end.
+    Counting the tokens of texts and images needs no runtime, so it does not wait for a step's end.
     """
 
     backend: Backend | None = None
@@ -60,7 +61,7 @@ class Reader:
         while len(header := self._stdin.read(jobs.LENGTH.size)) == jobs.LENGTH.size:
             (length,) = jobs.LENGTH.unpack(header)
             command = jobs.decode_command(self._stdin.read(length))
-            if isinstance(command, jobs.Tokenize) and self.backend:
+            if isinstance(command, jobs.Tokenize | jobs.Look) and self.backend:
                 self._outbox.send([_answered(self.backend, command)])
             else:
                 self._inbox.put(command)
@@ -85,7 +86,7 @@ def _serve(backend: Backend, inbox: Inbox, outbox: Outbox) -> None:
     try:
         while True:
             for command in _commands(inbox, block=not backend.busy):
-                if isinstance(command, jobs.Tokenize | jobs.Detokenize):
+                if isinstance(command, Question):
                     outbox.send([_answered(backend, command)])
                 else:
                     _obey(backend, command, owed)
@@ -121,8 +122,10 @@ def _obey(backend: Backend, command: jobs.Command, owed: set[int]) -> None:
             backend.cancel(command.id)
 
 
-def _answered(backend: Backend, command: jobs.Tokenize | jobs.Detokenize) -> jobs.Event:
+def _answered(backend: Backend, command: Question) -> jobs.Event:
     try:
+        if isinstance(command, jobs.Look):
+            return jobs.Tokens(command.id, backend.look(command.files))
         if isinstance(command, jobs.Detokenize):
             return jobs.Text(command.id, backend.detokenize(command.tokens))
         tokens = [backend.tokenize(text, command.special) for text in command.texts]
