@@ -32,6 +32,7 @@ _GO_NAMES = {
     dict: "map[string]interface {}",
 }
 _GO_PACKAGES = {"anthropic": "anthropic", "openai": "openai", "responses": "openai"}
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 _SYNTAX = {
     "Expecting value": "looking for beginning of value",
@@ -78,11 +79,24 @@ def from_query(query: str, kind: type[T]) -> T:
 def parse(text: str) -> Any:
     """The first JSON value of a text."""
     try:
-        return json.JSONDecoder(parse_constant=_no_constant).raw_decode(text)[0]
+        value = json.JSONDecoder(parse_constant=_no_constant).raw_decode(text)[0]
+        return _whole_characters(value) if _SURROGATE.search(text) else value
     except json.JSONDecodeError as error:
         raise Malformed(_syntax_error(text, error)) from error
     except RecursionError as error:
         raise Malformed("exceeded max depth") from error
+
+
+def _whole_characters(value: Any) -> Any:
+    """Half a surrogate pair is no character: as Go does, U+FFFD takes its place."""
+    match value:
+        case str():
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        case list():
+            return [_whole_characters(item) for item in value]
+        case dict():
+            return {_whole_characters(k): _whole_characters(v) for k, v in value.items()}
+    return value
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -118,3 +118,14 @@ def test_a_choice_of_tools_is_openais(choice: object) -> None:
 def test_what_is_no_choice_and_no_budget_is_refused(field: str, value: object, text: str) -> None:
     with pytest.raises(BadRequest, match=text):
         decode(json.dumps({field: value}).encode(), ChatRequest)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [(r"\ud83d\ude00", "😀"), (r"a\ud83db", "a\ufffdb"), (r"\uDE00", "\ufffd"), (r"\u00e9", "é")],
+)
+def test_half_a_surrogate_pair_is_no_character(text, read):
+    body = f'{{"model": "{text}", "options": {{"{text}": ["{text}"]}}}}'.encode()
+    request = decode(body, ChatRequest)
+    assert request.model == read
+    assert request.options == {read: [read]}
