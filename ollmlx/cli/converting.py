@@ -1,14 +1,18 @@
 """`convert`: a GGUF model into an MLX one, or the other way into a `.gguf` file."""
 
+import asyncio
 import sys
 from pathlib import Path
 
 from ollmlx import names, settings
+from ollmlx.cli import formats
 from ollmlx.cli.flags import Misused, Words
+from ollmlx.cli.progress import Progress, Spinner
 from ollmlx.cli.terminal import tell
 from ollmlx.convert import Conversion, export
 from ollmlx.convert import convert as repack
 from ollmlx.convert.refusals import TargetInTheWay
+from ollmlx.convert.verification import difference
 from ollmlx.errors import BadRequest
 from ollmlx.store.library import Library
 
@@ -28,12 +32,30 @@ def convert(words: Words) -> None:
         if model.format == "mlx":
             if "dtype" in words.given:
                 raise Misused("--dtype is for MLX models: a .gguf file keeps the one there is")
-            export(Path(model.path), _file(model.name, target_name), filling, replace)
+            target = _file(model.name, target_name)
+            export(Path(model.path), target, filling, replace)
+            tell(f"{formats.size(target.stat().st_size)} → {target}")
         else:
             target = _target(library, model.name, target_name)
             _tell(repack(Path(model.path), target, filling, dtype, replace), target)
     except TargetInTheWay as error:
         raise BadRequest(f"{error}: --replace puts the new one in its place") from error
+    _compare(Path(model.path), target)
+
+
+def _compare(original: Path, converted: Path) -> None:
+    """Say how far the two are apart.  Raises what keeps either from running."""
+    with Progress() as running:
+        running.add(Spinner("comparing both on a short text"))
+        try:
+            found = asyncio.run(difference(original, converted))
+        finally:
+            running.clear()
+    tell(
+        f"compared with the original: {found}"
+        if found
+        else "not compared with the original: an engine or the memory for one of them is missing"
+    )
 
 
 def _tell(done: Conversion, target: Path) -> None:

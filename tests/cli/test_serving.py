@@ -1,6 +1,7 @@
 """`serve` and `convert` as people run them: real processes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import psutil
 import pytest
 
 from ollmlx import __version__
+
+COMPARED = r"\ncompared with the original: over \d+ tokens \d+% of the likeliest agree, .+ apart\n$"
 
 
 def ollmlx(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -93,6 +96,7 @@ def test_a_converted_model_goes_by_its_name_beside_the_original(tmp_path, script
     models = {"OLLAMA_MODELS": str(tmp_path)}
     done = ollmlx("convert", str(scripted.gguf), "scripted:mlx", **models)
     assert done.returncode == 0, done.stderr
+    assert re.search(COMPARED, done.stderr)
     again = ollmlx("convert", str(scripted.gguf), "scripted:mlx", **models)
     assert again.returncode == 1
     assert "exists" in again.stderr
@@ -116,6 +120,8 @@ def test_an_mlx_model_becomes_a_file_whose_name_ends_in_gguf(tmp_path, toy):
     assert "is an MLX model already" in refused.stderr
     done = ollmlx("convert", str(toy.mlx), str(target))
     assert done.returncode == 0, done.stderr
+    assert f" → {target}\n" in done.stderr
+    assert re.search(COMPARED, done.stderr)
     assert target.read_bytes().startswith(b"GGUF")
 
 
