@@ -23,6 +23,7 @@ from ollmlx.api.routes import Route, find
 from ollmlx.body import Body
 from ollmlx.errors import Malformed, OllmlxError, Unreadable
 from ollmlx.origins import allowed_host, cors_headers, host_is_address, preflight_headers
+from ollmlx.wire import form
 from ollmlx.wire.compressed import decompress
 from ollmlx.wire.decode import decode, from_query
 from ollmlx.wire.encode import encode
@@ -122,6 +123,9 @@ async def _argument(route: Route, parameter: str, request: Request) -> Any:
     if route.streams_body:
         assert request.upload
         return Upload(parameter, request.upload.chunks())
+    if route.form:
+        content_type = request.headers.get("content-type", "")
+        return await asyncio.to_thread(form.parse, content_type, request.body)
     if not route.request:
         return parameter
     if route.method == "GET":

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,40 +13,48 @@ from ollmlx.api import options, requests
 from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
 from ollmlx.api.openai import whole
+from ollmlx.api.tokens import are_tokens, check_tokens
 from ollmlx.engine.process import ModelProcess
-from ollmlx.errors import BadRequest, NotFound
+from ollmlx.errors import BadRequest, Malformed, NotFound
 from ollmlx.wire import native
 from ollmlx.wire import openai as wire
 from ollmlx.wire.encode import encode, float32s
 
 Vectors = NDArray[np.float32]
+Inputs = Sequence[str] | Sequence[list[int]]
+"""Texts, or the token ids of each."""
 MISSING = 'model "{}" not found, try pulling it first'
 TINY = 1e-12
 
 
 async def embed(engine: Engine, request: native.EmbedRequest) -> Answer:
+    return Whole(await _embedded(engine, request, _texts))
+
+
+async def _embedded(
+    engine: Engine, request: native.EmbedRequest, read: Callable[[Any], Inputs]
+) -> native.EmbedResponse:
+    """`read` is what the API at hand takes for an input."""
     started = time.perf_counter_ns()
     if not request.model.strip():
         raise NotFound(f"model '{request.model}' not found")
-    texts = _texts(request.input)
+    inputs = read(request.input)
     model = await requests.find(engine, request.model, MISSING)
     merged = options.merge(model, request.options)
     async with requests.lend(engine, model, merged, request.keep_alive) as process:
         loaded = time.perf_counter_ns()
-        if not texts:
-            return Whole(native.EmbedResponse(request.model, []))
-        tokens = await _tokens(process, texts, request.truncate is not False)
+        if not inputs:
+            return native.EmbedResponse(request.model, [])
+        tokens = await _tokens(process, inputs, request.truncate is not False)
         vectors = normalised(await _vectors(process, tokens))
     if 0 < request.dimensions < vectors.shape[1]:
         vectors = normalised(vectors[:, : request.dimensions])
-    return Whole(
-        native.EmbedResponse(
-            request.model,
-            [float32s(row) for row in vectors],
-            time.perf_counter_ns() - started,
-            loaded - started,
-            sum(map(len, tokens)),
-        )
+    return native.EmbedResponse(
+        request.model,
+        [float32s(row) for row in vectors],
+        time.perf_counter_ns() - started,
+        loaded - started,
+        sum(map(len, tokens)),
     )
 
 
@@ -66,19 +75,23 @@ async def embeddings(engine: Engine, request: native.EmbeddingRequest) -> Answer
 async def openai_embeddings(engine: Engine, request: wire.EmbeddingsRequest) -> Answer:
     encoding = request.encoding_format.lower()
     if encoding not in ("", "float", "base64"):
-        raise BadRequest(
+        raise Malformed(
             f"Invalid value for 'encoding_format' = {request.encoding_format}."
             " Supported values: ['float', 'base64']."
         )
     if request.input is None or request.input == []:
-        raise BadRequest("invalid input")
-    texts = [""] if request.input == "" else request.input
-    answer = await embed(
-        engine, native.EmbedRequest(request.model, texts, dimensions=request.dimensions)
+        raise Malformed("invalid input")
+    body = await _embedded(
+        engine,
+        native.EmbedRequest(
+            request.model,
+            [""] if request.input == "" else request.input,
+            request.keep_alive,
+            dimensions=request.dimensions,
+            options=request.options,
+        ),
+        _texts_or_tokens,
     )
-    assert isinstance(answer, Whole)
-    assert isinstance(answer.body, native.EmbedResponse)
-    body = answer.body
     data = [
         wire.EmbeddingObject("embedding", _base64(row) if encoding == "base64" else row, index)
         for index, row in enumerate(body.embeddings)
@@ -111,15 +124,29 @@ def _texts(value: Any) -> list[str]:
     raise BadRequest("invalid input type")
 
 
-async def _tokens(process: ModelProcess, texts: list[str], truncate: bool) -> list[list[int]]:
+def _texts_or_tokens(value: Any) -> Inputs:
+    """Besides texts what OpenAI takes: one text as token ids, or several."""
+    match value:
+        case [int(), *_] if are_tokens(value):
+            return [value]
+        case [[*_], *_] if all(isinstance(tokens, list) and are_tokens(tokens) for tokens in value):
+            return [*value]
+    return _texts(value)
+
+
+async def _tokens(process: ModelProcess, inputs: Inputs, truncate: bool) -> list[list[int]]:
     """Token ids of each text, special ones included, none longer than the window."""
+    texts = [text for text in inputs if isinstance(text, str)]
+    given = [tokens for tokens in inputs if isinstance(tokens, list)]
+    for tokens in given:
+        check_tokens(process, tokens)
     window = process.info.num_ctx
-    found = await process.tokenize(texts)
+    found = given or await process.tokenize(texts)
     if all(len(tokens) <= window for tokens in found):
         return found
     if not truncate:
         raise BadRequest("the input length exceeds the context length")
-    bare = await process.tokenize(texts, special=False)
+    bare = given or await process.tokenize(texts, special=False)
     return [_clip(tokens, len(text), window) for tokens, text in zip(found, bare, strict=True)]
 
 

@@ -14,7 +14,7 @@ from ollmlx.api.answers import Answer, Stream
 from ollmlx.api.choices import beside, gathered
 from ollmlx.api.engine import Engine
 from ollmlx.api.openai import DONE, FINGERPRINT, new_id, usage, whole
-from ollmlx.api.tokens import text_of
+from ollmlx.api.tokens import are_tokens, text_of
 from ollmlx.errors import Malformed
 from ollmlx.wire import native
 from ollmlx.wire import openai as wire
@@ -67,15 +67,11 @@ def _prompts(prompt: Any) -> list[str | list[int]]:
             return [prompt]
         case [*texts] if texts and all(isinstance(text, str) for text in texts):
             return texts
-        case [*ids] if _are_tokens(ids):
+        case [*ids] if are_tokens(ids):
             return [ids]
-        case [*lists] if lists and all(isinstance(ids, list) and _are_tokens(ids) for ids in lists):
+        case [*lists] if lists and all(isinstance(ids, list) and are_tokens(ids) for ids in lists):
             return lists
     raise mismatch(prompt, str, "CompletionRequest.prompt")
-
-
-def _are_tokens(values: list[Any]) -> bool:
-    return bool(values) and all(type(value) is int for value in values)
 
 
 def _refuse(request: wire.CompletionRequest, number: int) -> None:

@@ -21,6 +21,7 @@ from ollmlx.api import (
     openai_completions,
     responses,
     tokens,
+    transcriptions,
     transfers,
 )
 from ollmlx.api.answers import Answer
@@ -44,6 +45,8 @@ class Route:
     """
     streams_body: bool = False
     """The operation gets an `Upload` and reads the body itself, however long it is."""
+    form: bool = False
+    """The operation gets a `Form`."""
 
     @property
     def compressible(self) -> bool:
@@ -103,6 +106,7 @@ ROUTES = (
     Route("POST", "/v1/completions", openai_completions.completions, wire.CompletionRequest),
     Route("POST", "/v1/embeddings", embed.openai_embeddings, wire.EmbeddingsRequest),
     Route("POST", "/v1/responses", responses.responses, ResponsesRequest),
+    Route("POST", "/v1/audio/transcriptions", transcriptions.transcriptions, form=True),
 )
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from ollmlx.api import options, requests
 from ollmlx.api.answers import Answer, Whole
@@ -34,6 +35,10 @@ async def text_of(engine: Engine, model: str, tokens: list[int]) -> str:
     """Raises `BadRequest` for tokens that the model does not have."""
     async with _lent(engine, native.DetokenizeRequest(model)) as process:
         return await _text(process, tokens)
+
+
+def are_tokens(values: list[Any]) -> bool:
+    return bool(values) and all(type(value) is int for value in values)
 
 
 def check_tokens(process: ModelProcess, tokens: list[int]) -> None:

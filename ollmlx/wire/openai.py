@@ -125,6 +125,9 @@ class EmbeddingsRequest(Struct):
     input: Any = None
     dimensions: int = 0
     encoding_format: str = ""
+    keep_alive: KeepAlive = None
+    """Ollama's, as the next."""
+    options: dict[str, Any] = {}
 
 
 # -- answers --------------------------------------------------------------------------------------
@@ -279,3 +282,32 @@ class EmbeddingList(Struct):
     data: list[EmbeddingObject]
     model: str
     usage: EmbeddingsUsage
+
+
+class Transcription(Struct):
+    text: str
+
+
+class RankedDocument(Struct):
+    text: str
+
+
+class Ranked(Struct, omit_defaults=True):
+    index: int
+    """Of the document in the request."""
+    relevance_score: float | int
+    document: RankedDocument | None = None
+
+
+class RerankUsage(Struct):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class RerankList(Struct):
+    """Not OpenAI's: as Jina, vLLM and llama.cpp have it."""
+
+    object: str
+    model: str
+    results: list[Ranked]
+    usage: RerankUsage
