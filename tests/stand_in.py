@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,9 +25,14 @@ class StandIn:
     words: list[str] = field(default_factory=lambda: ["Good", " day", "!"])
     endless: bool = False
     """Whether an answer goes on until the client leaves."""
+    script: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    """Makes the message that answers a chat; one with an `error` and a `status` is a refusal."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     left: threading.Event = field(default_factory=threading.Event)
     """Set when a client left before its answer ended."""
+    at_once: int = 0
+    most_at_once: int = 0
+    """Chats that were answered together."""
 
 
 class _Alive(RequestHandler):
@@ -64,8 +69,14 @@ class _Handler(RequestHandler):
         if request["model"] == "missing":
             self.set_status(404)
             self.finish({"error": "model 'missing' not found"})
-        elif what == "chat":
-            await self._chat(request["model"])
+        elif what == "chat" and (self.far_end.script or request.get("stream") is False):
+            await self._scripted(request)
+        elif what == "chat" or request.get("prompt"):
+            await self._write(request["model"], what)
+        elif what == "pull":
+            self._pull()
+        elif what == "embed":
+            self.finish({"model": "m", "embeddings": [[len(t), 1.0] for t in request["input"]]})
         elif what == "show":
             self.finish({"model_info": {}})
         else:
@@ -73,21 +84,52 @@ class _Handler(RequestHandler):
                 {"model": request["model"], "created_at": WHEN, "response": "", "done": True}
             )
 
-    async def _chat(self, model: str) -> None:
+    def delete(self, what: str) -> None:
+        self.far_end.asked.append({"path": what, **json.loads(self.request.body)})
+        self.finish({})
+
+    async def _scripted(self, request: dict[str, Any]) -> None:
+        far_end = self.far_end
+        far_end.at_once += 1
+        far_end.most_at_once = max(far_end.most_at_once, far_end.at_once)
+        await asyncio.sleep(0)  # lets the others in
+        answer = {"role": "assistant", "content": "".join(far_end.words)}
+        if far_end.script:
+            answer |= far_end.script(request)
+        far_end.at_once -= 1
+        self.set_status(answer.pop("status", 200))
+        if "error" in answer:
+            self.finish({"error": answer["error"]})
+            return
+        end = {"done": True, "done_reason": answer.pop("done_reason", "stop"), "eval_count": 3}
+        document = {"model": request["model"], "created_at": WHEN, "message": answer, **end}
+        self.finish(json.dumps(document) + "\n")
+
+    def _pull(self) -> None:
+        layer = {"status": "pulling abc", "digest": "sha256:abc", "total": 4_000_000}
+        for line in ({"status": "pulling manifest"}, {**layer, "completed": 1_000_000}, layer):
+            self.write(json.dumps(line) + "\n")
+        self.finish(json.dumps({"status": "success"}) + "\n")
+
+    async def _write(self, model: str, what: str) -> None:
         try:
             for word in self.far_end.words:
-                await self._line(model, word)
+                await self._line(model, what, word)
             while self.far_end.endless:
-                await self._line(model, " on")
+                await self._line(model, what, " on")
                 await asyncio.sleep(0.01)  # the pace of a model, not a wait for anything
             counts = {"eval_count": 3, "eval_duration": 1_500_000_000}
-            await self._line(model, "", done=True, done_reason="stop", **counts)
+            await self._line(model, what, "", done=True, done_reason="stop", **counts)
         except StreamClosedError:
             self.far_end.left.set()
 
-    async def _line(self, model: str, text: str, done: bool = False, **rest: Any) -> None:
-        message = {"role": "assistant", "content": text}
-        line = {"model": model, "created_at": WHEN, "message": message, "done": done, **rest}
+    async def _line(
+        self, model: str, what: str, text: str, done: bool = False, **rest: Any
+    ) -> None:
+        said: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
+        if what == "generate":
+            said = {"response": text}
+        line = {"model": model, "created_at": WHEN, **said, "done": done, **rest}
         self.write(json.dumps(line) + "\n")
         await self.flush()
 
