@@ -87,6 +87,15 @@ def installed(text: str) -> str:
     return text
 
 
+def of_cloud(text: str) -> str:
+    """What `x:cloud` or `x:20b-cloud` is called in Ollama's cloud; empty for any other name."""
+    base, _, suffix = text.rpartition(":")
+    if base and suffix.lower() == "cloud":
+        return base
+    tagged = base and "/" not in suffix and suffix.lower().endswith("-cloud")
+    return text[: -len("-cloud")] if tagged else ""
+
+
 def as_path(text: str) -> Path | None:
     """The path that a name written as a path means, else None.  NUL never names a file."""
     if text.startswith(("/", "./", "../", "~")) and "\0" not in text:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ollmlx import names
-from ollmlx.api import creating_gguf, creating_mlx, transfers
+from ollmlx.api import creating_gguf, creating_mlx, creating_remote, transfers
 from ollmlx.api.answers import Answer
 from ollmlx.api.changes import changes
 from ollmlx.api.engine import Engine
@@ -54,11 +54,13 @@ async def _created(engine: Engine, request: CreateRequest, name: Name) -> Frames
     base = None
     if request.from_:
         _check_base(request)
+    if request.from_ and not creating_remote.asked(request):
         async with aclosing(_pulled_if_missing(engine, request.from_)) as frames:
             async for frame in frames:
                 yield frame
         base = await asyncio.to_thread(engine.library.find, names.installed(request.from_))
-    elif not request.files:
+        _check_here(base)
+    elif not request.from_ and not request.files:
         raise BadRequest("neither 'from' or 'files' was specified")
     _check_info(request.info)
     await asyncio.to_thread(_check_template, request.template)
@@ -70,11 +72,17 @@ async def _created(engine: Engine, request: CreateRequest, name: Name) -> Frames
 
 
 def _check_base(request: CreateRequest) -> None:
-    if request.remote_host:
-        raise BadRequest("remote_host is not supported: ollmlx runs models on this machine only")
     if names.as_path(request.from_):
         raise InvalidName
     names.parse(names.installed(request.from_))
+
+
+def _check_here(base: Model) -> None:
+    if base.remote_host:
+        raise BadRequest(
+            f"{base.name} has no weights: {base.remote_host} runs it as {base.remote_model}, "
+            "which is to be named with that remote_host"
+        )
 
 
 async def _pulled_if_missing(engine: Engine, name: str) -> Frames:

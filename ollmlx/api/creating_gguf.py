@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ollmlx.api import creating_weights
+from ollmlx.api import creating_remote, creating_weights
 from ollmlx.api.progress import Frames
 from ollmlx.convert.subprocesses import progress
 from ollmlx.errors import BadRequest
@@ -61,6 +61,8 @@ async def created(store: Changes, base: Model | None, request: CreateRequest, na
 
 def _begun(store: Changes, base: Model | None, request: CreateRequest) -> Making:
     config = Config(renderer=request.renderer, parser=request.parser, requires=request.requires)
+    if creating_remote.asked(request):
+        creating_remote.address(request, config)
     return store.base(base, config) if base else Making(store.shelf, config)
 
 

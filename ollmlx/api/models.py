@@ -43,13 +43,15 @@ async def tags(engine: Engine, _: str) -> Answer:
 
 def _listed(model: Model) -> native.ListedModel:
     return native.ListedModel(
-        model.name,
-        model.name,
-        timestamp(model.modified_at),
-        model.size,
-        model.digest,
-        model.details,
-        list(model.capabilities),
+        name=model.name,
+        model=model.name,
+        remote_model=model.remote_model,
+        remote_host=model.remote_host,
+        modified_at=timestamp(model.modified_at),
+        size=model.size,
+        digest=model.digest,
+        details=model.details,
+        capabilities=list(model.capabilities),
     )
 
 
@@ -88,7 +90,9 @@ async def show(engine: Engine, request: native.ShowRequest) -> Answer:
         raise BadRequest("model is required")
     missing = name if names.as_path(name) else names.parse(names.installed(name)).display
     # The text has the whole name where other requests repeat what was sent.
-    model = await requests.find(engine, name, f"model '{missing}' not found")
+    model = await requests.find(
+        engine, name, f"model '{missing}' not found", "remote model details are unavailable"
+    )
     answer = await asyncio.to_thread(
         describe, model, request.verbose, request.system, request.options
     )

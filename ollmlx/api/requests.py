@@ -11,7 +11,7 @@ from ollmlx.api.engine import Engine
 from ollmlx.engine.jobs import Load
 from ollmlx.engine.pool import Wanted
 from ollmlx.engine.process import ModelProcess
-from ollmlx.errors import BadRequest, NotFound
+from ollmlx.errors import BadRequest, Forbidden, NotFound
 from ollmlx.store.memory import needs
 from ollmlx.store.model import Model
 
@@ -19,12 +19,23 @@ MOST_LOGPROBS = 20
 Think = bool | str | None
 
 
-async def find(engine: Engine, name: str, when_missing: str = "model '{}' not found") -> Model:
-    """The installed model of that name; `{}` in the text of the 404 is the name as sent."""
+async def find(
+    engine: Engine,
+    name: str,
+    when_missing: str = "model '{}' not found",
+    when_remote: str = "remote model is unavailable",
+) -> Model:
+    """The installed model of that name; `{}` in the text of the 404 is the name as sent.
+
+    Raises `Forbidden` for one that another server runs, in the words of an Ollama without a cloud.
+    """
     try:
-        return await asyncio.to_thread(engine.library.find, names.installed(name))
+        model = await asyncio.to_thread(engine.library.find, names.installed(name))
     except NotFound as error:
         raise NotFound(when_missing.replace("{}", name)) from error
+    if model.remote_host:
+        raise Forbidden(f"ollama cloud is disabled: {when_remote}")
+    return model
 
 
 def check_logprobs(top: int) -> None:

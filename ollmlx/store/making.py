@@ -156,7 +156,8 @@ class Making:
         """Raises `CannotStore`."""
         config = self.shelf.blobs.add(self.config.encode())
         layers = [made.layer for made in self._made]
-        return Manifest(config=Layer(CONFIG_TYPE, config.digest, config.size), layers=layers)
+        named = Layer(CONFIG_TYPE, config.digest, config.size)
+        return Manifest(config=named, layers=layers or None)  # Go writes an empty slice as null
 
     def _of(self, kind: str) -> list[_Made]:
         return [made for made in self._made if made.layer.kind == kind]

@@ -18,7 +18,7 @@ from ollmlx.store.config import Config
 from ollmlx.store.documents import BadDocument, decode, read_bytes
 from ollmlx.store.layers import Layer, Manifest
 from ollmlx.store.model import Model
-from ollmlx.store.weights import GgufSummary, Weights, with_projectors
+from ollmlx.store.weights import Weights, with_projectors
 from ollmlx.wire.native import Message, ModelDetails
 
 T = TypeVar("T")
@@ -96,41 +96,46 @@ class OllamaStore:
         parts = _Parts(layers, self._blobs)
         config_path = blob(self._blobs, manifest.config.digest)
         config = decode(read_bytes(config_path), config_path, Config)
-        weights = parts.last("model")
-        if weights is None:
-            raise NotHere(_why_not_here(name, config))
-        summary = self._weights.gguf(weights)
-        template = parts.text("template", "prompt")
-        parent = next((layer.source for layer in layers if layer.kind == "model"), "")
         model = Model(
             name=name.display,
             full_name=name.full,
-            format="gguf",
-            path=str(weights),
+            format="remote",
+            path="",
             digest=hashlib.sha256(data).hexdigest(),
             size=manifest.config.size + sum(layer.size for layer in layers),
             modified_at=datetime.fromtimestamp(path.stat().st_mtime).astimezone(),
-            details=_details(config, summary, parent),
-            capabilities=_before_templates(config, summary),
+            details=_details(config, parts),
+            capabilities=tuple(config.capabilities or ()),
             source="ollama",
-            template=template,
-            chat_template=summary.chat_template,
+            template=parts.text("template", "prompt"),
             renderer=config.renderer,
             parser=config.parser,
             requires=config.requires,
+            remote_host=config.remote_host,
+            remote_model=config.remote_model,
             **_words(parts),
         )
-        model = with_projectors(model, parts.all("projector"), self._weights)
+        if not (config.remote_host and config.remote_model):
+            model = self._with_weights(model, parts)
         return replace(model, capabilities=_after_templates(model))
 
-
-def _why_not_here(name: Name, config: Config) -> str:
-    if config.remote_host:
-        return f"{name.display} runs on {config.remote_host}, not on this machine"
-    return (
-        f"{name.display} is in Ollama's own tensor format, which ollmlx does not read: "
-        "use a GGUF or an mlx-community model"
-    )
+    def _with_weights(self, model: Model, parts: _Parts) -> Model:
+        weights = parts.last("model")
+        if weights is None:
+            raise NotHere(
+                f"{model.name} is in Ollama's own tensor format, which ollmlx does not read: "
+                "use a GGUF or an mlx-community model"
+            )
+        summary = self._weights.gguf(weights)
+        model = replace(
+            model,
+            format="gguf",
+            path=str(weights),
+            details=_completed(model.details, summary.details),
+            capabilities=capabilities.merged(model.capabilities, summary.capabilities),
+            chat_template=summary.chat_template,
+        )
+        return with_projectors(model, parts.all("projector"), self._weights)
 
 
 def _words(parts: _Parts) -> dict[str, Any]:
@@ -144,6 +149,7 @@ def _words(parts: _Parts) -> dict[str, Any]:
             read_bytes(path).decode("utf-8", "replace") for path in parts.all("license")
         ),
         "adapters": tuple(map(str, parts.all("adapter"))),
+        "draft": str(parts.last("draft") or ""),
     }
 
 
@@ -151,22 +157,31 @@ def _decoded(path: Path, kind: type[T]) -> T:
     return decode(read_bytes(path), path, kind)
 
 
-def _details(config: Config, summary: GgufSummary, parent: str) -> ModelDetails:
-    own = summary.details
+def _details(config: Config, parts: _Parts) -> ModelDetails:
     return ModelDetails(
-        parent_model=parent,
-        format=config.model_format or "gguf",
-        family=config.model_family or own.family,
+        parent_model=next((layer.source for layer in parts.layers if layer.kind == "model"), ""),
+        format=config.model_format,
+        family=config.model_family,
         families=config.model_families,
-        parameter_size=config.model_type or own.parameter_size,
-        quantization_level=config.file_type or own.quantization_level,
-        context_length=config.context_length or own.context_length,
-        embedding_length=config.embedding_length or own.embedding_length,
+        parameter_size=config.model_type,
+        quantization_level=config.file_type,
+        context_length=config.context_length,
+        embedding_length=config.embedding_length,
     )
 
 
-def _before_templates(config: Config, summary: GgufSummary) -> tuple[str, ...]:
-    return capabilities.merged(config.capabilities or (), summary.capabilities)
+def _completed(stated: ModelDetails, own: ModelDetails) -> ModelDetails:
+    """What the weights say where the config says nothing."""
+    return ModelDetails(
+        parent_model=stated.parent_model,
+        format=stated.format or own.format,
+        family=stated.family or own.family,
+        families=stated.families,
+        parameter_size=stated.parameter_size or own.parameter_size,
+        quantization_level=stated.quantization_level or own.quantization_level,
+        context_length=stated.context_length or own.context_length,
+        embedding_length=stated.embedding_length or own.embedding_length,
+    )
 
 
 def _after_templates(model: Model) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ class Model:
     """Shortest display form with its tag; for a path, the path."""
     full_name: str
     """`host/namespace/model:tag`, as capability errors spell it."""
-    format: Literal["gguf", "mlx", "echo"]
+    format: Literal["gguf", "mlx", "echo", "remote"]
+    """`echo` is for tests; `remote` has no weights: another server runs it."""
     path: str
-    """A `.gguf` file, or a folder with `config.json` and safetensors; `echo` is for tests."""
+    """A `.gguf` file, or a folder with `config.json` and safetensors."""
     digest: str
     """64 lower-case hex digits."""
     size: int
@@ -40,6 +41,11 @@ class Model:
     licenses: tuple[str, ...] = ()
     adapters: tuple[str, ...] = ()
     projectors: tuple[str, ...] = ()
+    draft: str = ""
+    """A smaller model that was made to guess ahead; empty without one."""
     renderer: str = ""
     parser: str = ""
     requires: str = ""
+    remote_host: str = ""
+    """URL of the server that runs it; empty for what this one runs."""
+    remote_model: str = ""

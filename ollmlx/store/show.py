@@ -63,6 +63,8 @@ def modelfile(model: Model, system: str, parameters: Mapping[str, Any]) -> str:
 
 def _commands(model: Model, system: str, parameters: Mapping[str, Any]) -> Iterator[Command]:
     yield from (Command("adapter", path) for path in model.adapters)
+    if model.draft:
+        yield Command("draft", model.draft)
     yield from (Command("from", path) for path in model.projectors)
     template = model.template or ("" if model.chat_template else _DEFAULT_TEMPLATE)
     for name, value in (
@@ -110,7 +112,8 @@ def _projector_info(model: Model, verbose: bool) -> dict[str, Any]:
     info: dict[str, Any] = {}
     for path in model.projectors:
         header = gguf.header(path, arrays=verbose)
-        info |= {k: v for k, v in header.meta.items() if k not in _HIDDEN}
+        info |= {k: v for k, v in header.meta.items() if k != "tokenizer.chat_template"}
+        info["general.parameter_count"] = header.parameter_count
     return _sorted(info, verbose)
 
 
@@ -131,7 +134,7 @@ def _weights(model: Model, verbose: bool) -> tuple[dict[str, Any], list[Tensor]]
             return _gguf(model, verbose)
         case "mlx":
             return _folder(model, verbose)
-        case "echo":  # it has no weights
+        case "echo" | "remote":  # they have no weights
             return {}, []
 
 

@@ -337,9 +337,11 @@ class ShowResponse(Struct, omit_defaults=True, kw_only=True):
     requires: str = ""
 
 
-class ListedModel(Struct, omit_defaults=True):
+class ListedModel(Struct, omit_defaults=True, kw_only=True):
     name: str
     model: str
+    remote_model: str = ""
+    remote_host: str = ""
     modified_at: str
     size: int
     digest: str

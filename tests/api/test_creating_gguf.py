@@ -228,7 +228,7 @@ async def test_overwriting_a_model_removes_what_only_it_had(client, root, tmp_pa
         ({"from": "base", "quantize": "Q9"}, 500, "unsupported quantization type Q9 - supported"),
         ({"from": "base", "quantize": "Q4_0"}, 500, "quantization is only supported for F16, BF16"),
         ({"from": "base", "draft_quantize": "F16"}, 400, "--draft-quantize requires a DRAFT model"),
-        ({"from": "base", "remote_host": "x"}, 400, "remote_host is not supported"),
+        ({"from": "base", "remote_host": "http://[::1"}, 400, "bad remote"),
         ({"files": {"x.txt": "T"}}, 400, "unknown type"),
         ({"files": {"x.gguf": "T"}}, 500, "parsing GGUF"),
         ({"files": {"x.gguf": "sha256:" + "0" * 64}}, 500, "parsing GGUF"),

@@ -115,13 +115,15 @@ def test_finding_a_damaged_model_says_what_is_wrong(
         library.find("gone")
 
 
-def test_a_cloud_model_is_not_listed_and_says_where_it_runs(
+def test_a_model_that_another_server_runs_is_listed_with_its_address(
     library: Library, store: OllamaFolder
 ) -> None:
-    store.add(f"{LIBRARY}/big/cloud", {"remote_host": "https://ollama.com"})
-    assert library.list() == []
-    with pytest.raises(LoadFailed, match=r"runs on https://ollama.com"):
-        library.find("big:cloud")
+    config = {"remote_host": "https://ollama.com:443", "remote_model": "big", "model_family": "x"}
+    store.add(f"{LIBRARY}/big/cloud", {**config, "capabilities": ["tools"]})
+    (model,) = library.list()
+    assert (model.format, model.path, model.capabilities) == ("remote", "", ("tools",))
+    assert (model.remote_host, model.remote_model) == ("https://ollama.com:443", "big")
+    assert library.find("big:cloud").details.family == "x"
 
 
 def test_a_gguf_is_a_model_by_its_path(library: Library, tmp_path: Path) -> None:
