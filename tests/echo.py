@@ -6,6 +6,19 @@ from ollmlx.errors import NotFound
 from ollmlx.store.model import Model
 from ollmlx.wire.native import ModelDetails
 
+# Places for thoughts and calls: what the user says comes back as the reply.
+CLEVER = (
+    "{{ range .Messages }}{{ if .ToolCalls }}<tool_call>{{ range .ToolCalls }}{{ . }}{{ end }}"
+    "</tool_call>{{ else if .Thinking }}<think>{{ .Thinking }}</think>{{ else }}{{ .Content }}"
+    "{{ end }}{{ end }}{{ if .Tools }}{{ end }}"
+)
+# Says what it was given, role by role.
+ROLES = (
+    "{{ range .Messages }}[{{ .Role }}{{ if .ToolName }} {{ .ToolName }}{{ end }}]{{ .Content }}"
+    "{{ range .ToolCalls }}({{ .Function.Name }}){{ end }}{{ end }}"
+    "{{ range .Tools }}<{{ .Function.Name }}>{{ end }}"
+)
+CALL = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
 MODIFIED = datetime.fromtimestamp(1_700_000_000).astimezone()
 
 

@@ -55,7 +55,7 @@ def _native(request: wire.ChatCompletionRequest) -> native.ChatRequest:
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=request.parallel_tool_calls,
-        format=chosen.format_of(wanted.type, schema) if wanted else None,
+        format=chosen.format_of(wanted, schema) if wanted else None,
         think=chosen.think(effort, request.think),
         keep_alive=request.keep_alive,
         logprobs=request.logprobs,

@@ -4,9 +4,12 @@ of tools.
 
 from typing import Any
 
+from msgspec import UNSET
+
 from ollmlx.errors import Malformed
 from ollmlx.wire import openai as wire
 from ollmlx.wire.native import Tool
+from ollmlx.wire.responses import Format
 
 MOST_CHOICES = 128
 """Answers to one request, as in OpenAI's API."""
@@ -68,16 +71,20 @@ def seeds(chosen: dict[str, Any], number: int) -> list[dict[str, Any]]:
     return [{**chosen, "seed": seed + index} for index in range(number)]
 
 
-def format_of(kind: str, schema: Any) -> Any:
+def format_of(wanted: wire.ResponseFormat | Format, schema: Any) -> Any:
     """Ollama's `format`: `json`, a JSON Schema, or a constraint of another kind."""
-    match kind.strip().lower():
+    kind = wanted.type.strip().lower()
+    match kind:
         case "" | "text":
             return None
         case "json_object":
             return "json"
         case "json_schema":
-            return schema
-    raise Malformed(f'answers in the format "{kind}" are not supported')
+            return None if schema is UNSET else schema
+        case "regex" | "choice" | "lark" | "gbnf":
+            values = {name: getattr(wanted, name) for name in ("pattern", "choices", "grammar")}
+            return {"type": kind, **{n: value for n, value in values.items() if value is not UNSET}}
+    raise Malformed(f'answers in the format "{wanted.type}" are not supported')
 
 
 def tool_choice(wanted: Any, tools: list[Tool]) -> tuple[Any, list[Tool]]:

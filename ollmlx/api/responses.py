@@ -78,7 +78,7 @@ def _native(request: wire.ResponsesRequest) -> native.ChatRequest:
 
 def _format(text: wire.Text | None) -> Any:
     wanted = text.format if text else None
-    return chosen.format_of(wanted.type, wanted.schema_) if wanted else None
+    return chosen.format_of(wanted, wanted.schema_) if wanted else None
 
 
 def _tools(tools: Sequence[wire.Tool]) -> list[native.Tool]:

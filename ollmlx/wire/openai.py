@@ -5,7 +5,7 @@ Source: https://platform.openai.com/docs/api-reference and Ollama's `openai/open
 
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 
 from ollmlx.wire.native import DebugInfo, KeepAlive, Logprob, Think, Tool
 
@@ -51,10 +51,10 @@ class JsonSchema(Struct, rename={"schema_": "schema"}):
 class ResponseFormat(Struct):
     type: str = ""
     json_schema: JsonSchema | None = None
-    pattern: Any = None
-    """Of the type `regex`; the next two are of the types of their names."""
-    choice: Any = None
-    grammar: Any = None
+    pattern: Any = UNSET
+    """Of a `regex`, and the next of a `choice`, of `lark` and `gbnf`: as in Ollama's `format`."""
+    choices: Any = UNSET
+    grammar: Any = UNSET
 
 
 class Reasoning(Struct):

@@ -31,6 +31,10 @@ class Format(Struct, rename={"schema_": "schema"}):
     name: str | UnsetType = UNSET
     schema_: Any = UNSET
     strict: bool | UnsetType = UNSET
+    pattern: Any = UNSET
+    """As in a chat's `response_format`, and so are the next."""
+    choices: Any = UNSET
+    grammar: Any = UNSET
 
 
 class Text(Struct):
