@@ -122,5 +122,7 @@ class Library:
 
 
 def _as_listed(model: Model) -> Model:
+    if model.format == "remote":
+        return model
     listed = capabilities.as_listed(model.capabilities, bool(model.projectors))
     return replace(model, capabilities=listed)
