@@ -1,6 +1,8 @@
 """One Jupyter server with real models for all clients, and the record of what each of them did."""
 
+import gc
 import os
+import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,15 @@ def doors(
 def url(doors: Doors) -> str:
     """Where Ollama's port is taken to be."""
     return doors.open
+
+
+@pytest.fixture(scope="module")
+def unclosed() -> Iterator[None]:
+    """For clients that have no way to close their connections: they go before others' tests."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 # -- the table -------------------------------------------------------------------------------------

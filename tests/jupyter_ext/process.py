@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any
 
 import psutil
+
+PATIENCE_SECONDS = 60
 
 
 class Server:
@@ -32,10 +34,14 @@ class Server:
         )
         self.log: list[str] = []
         assert self.process.stderr is not None
+        patience = Timer(PATIENCE_SECONDS, self.process.kill)
+        patience.start()
         for line in self.process.stderr:
             self.log.append(line)
             if "Ollama's API at" in line:
                 break
+        patience.cancel()
+        assert "Ollama's API at" in self.log[-1], "".join(self.log)
         self.reader = Thread(target=self.log.extend, args=(self.process.stderr,))
         self.reader.start()
         self.note = json.loads((self.runtime / f"ollmlx-{self.process.pid}.json").read_bytes())

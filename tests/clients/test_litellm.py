@@ -1,0 +1,127 @@
+"""LiteLLM, unchanged: its three ways to an Ollama, with real models."""
+
+import json
+import math
+from operator import mul
+from typing import Any, Literal
+
+import litellm
+import pytest
+from pydantic import BaseModel
+
+from tests.clients.conftest import CALLER, EMBEDDER, MODEL, Doors
+
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.client("litellm"),
+    pytest.mark.usefixtures("unclosed"),
+    pytest.mark.filterwarnings("ignore"),  # litellm's own, about its types and sockets
+]
+HELLO = [{"role": "user", "content": "Say hello."}]
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
+    },
+}
+
+
+class City(BaseModel):
+    size: Literal["small", "large"]
+    capital: bool
+
+
+def reach(provider: str, url: str) -> dict[str, Any]:
+    """The arguments by which a provider of litellm finds the server."""
+    if provider == "openai":
+        return {"api_base": f"{url}/v1", "api_key": "unused"}
+    return {"api_base": url}
+
+
+@pytest.fixture(params=["ollama", "ollama_chat", "openai"])
+def provider(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.feature("chat", "chat, streamed")
+def test_a_streamed_chat_is_the_whole_one_in_pieces(url, provider):
+    asked = {"model": f"{provider}/{MODEL}", "messages": HELLO, "temperature": 0, "max_tokens": 12}
+    whole = litellm.completion(**asked, **reach(provider, url))
+    pieces = list(litellm.completion(**asked, **reach(provider, url), stream=True))
+    text = "".join(piece.choices[0].delta.content or "" for piece in pieces)
+    assert text == whole.choices[0].message.content != ""
+    assert whole.usage.completion_tokens > 0
+
+
+@pytest.mark.feature("completion")
+def test_a_text_is_completed(url):
+    answer = litellm.text_completion(
+        "The capital of France is",
+        model=f"text-completion-openai/{MODEL}",
+        max_tokens=6,
+        **reach("openai", url),
+    )
+    assert answer.choices[0].text
+
+
+@pytest.mark.feature("asynchronous")
+async def test_an_answer_is_awaited(url):
+    answer = await litellm.acompletion(
+        f"ollama_chat/{MODEL}", HELLO, max_tokens=6, **reach("ollama_chat", url)
+    )
+    assert answer.choices[0].message.content
+
+
+@pytest.mark.feature("tools")
+@pytest.mark.parametrize("provider", ["ollama_chat", "openai"], indirect=True)
+def test_a_tool_is_called_with_its_arguments(url, provider):
+    asked = [{"role": "user", "content": "How is the weather in Paris?"}]
+    answer = litellm.completion(
+        f"{provider}/{CALLER}", asked, tools=[WEATHER], temperature=0, **reach(provider, url)
+    )
+    (call,) = answer.choices[0].message.tool_calls
+    assert call.function.name == "get_weather"
+    assert json.loads(call.function.arguments) == {"city": "Paris"}
+
+
+@pytest.mark.feature("structured output")
+def test_an_answer_has_the_shape_of_the_class(url, provider):
+    asked = [{"role": "user", "content": "Tell me about Paris as JSON."}]
+    answer = litellm.completion(
+        f"{provider}/{MODEL}",
+        asked,
+        response_format=City,
+        temperature=0,
+        max_tokens=90,
+        **reach(provider, url),
+    )
+    assert City.model_validate_json(answer.choices[0].message.content)
+
+
+@pytest.mark.feature("embeddings")
+@pytest.mark.parametrize("provider", ["ollama", "openai"], indirect=True)
+def test_what_means_the_same_is_near(url, provider):
+    texts = ["A cat sleeps.", "A kitten is taking a nap.", "Shares fell on Monday."]
+    answer = litellm.embedding(f"{provider}/{EMBEDDER}", texts, **reach(provider, url))
+    cat, nap, monday = (one["embedding"] for one in answer.data)
+    assert math.fsum(map(mul, cat, nap)) > 0.5 > math.fsum(map(mul, cat, monday))
+
+
+@pytest.mark.feature("errors")
+def test_a_missing_model_is_not_found(url):
+    with pytest.raises(litellm.NotFoundError, match="model 'nope' not found"):
+        litellm.completion("openai/nope", HELLO, max_retries=0, **reach("openai", url))
+
+
+@pytest.mark.feature("in Jupyter, with its token")
+@pytest.mark.parametrize("provider", ["ollama_chat", "openai"], indirect=True)
+def test_jupyters_token_is_the_key(doors: Doors, provider):
+    way = {**reach(provider, doors.mount), "api_key": doors.token}
+    answer = litellm.completion(f"{provider}/{MODEL}", HELLO, max_tokens=6, **way)
+    assert answer.choices[0].message.content

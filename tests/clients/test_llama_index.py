@@ -1,0 +1,100 @@
+"""LlamaIndex through its `ollama` integrations, unchanged, with real models."""
+
+import math
+from operator import mul
+from typing import Literal
+
+import ollama
+import pytest
+from llama_index.core.llms import ChatMessage
+from llama_index.core.tools import FunctionTool
+from llama_index.embeddings.ollama import OllamaEmbedding
+from llama_index.llms.ollama import Ollama
+from pydantic import BaseModel
+
+from tests.clients.conftest import CALLER, EMBEDDER, MODEL, Doors
+
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.client("llama-index"),
+    pytest.mark.usefixtures("unclosed"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+HELLO = ChatMessage(role="user", content="Say hello.")
+
+
+class City(BaseModel):
+    """A city."""
+
+    size: Literal["small", "large"]
+    capital: bool
+
+
+def get_weather(city: str) -> str:
+    """The weather in a city."""
+    return f"sunny in {city}"
+
+
+def made(url: str, model: str = MODEL, tokens: int = 12) -> Ollama:
+    options = {"num_predict": tokens}
+    return Ollama(
+        model, url, temperature=0, context_window=2048, additional_kwargs=options, keep_alive=300
+    )
+
+
+@pytest.mark.feature("chat", "chat, streamed")
+def test_a_streamed_chat_is_the_whole_one_in_pieces(url):
+    whole = made(url).chat([HELLO])
+    pieces = list(made(url).stream_chat([HELLO]))
+    assert "".join(piece.delta for piece in pieces) == whole.message.content != ""
+
+
+@pytest.mark.feature("completion", "completion, streamed")
+def test_a_completion_is_streamed_too(url):
+    whole = made(url).complete("The capital of France is")
+    pieces = list(made(url).stream_complete("The capital of France is"))
+    assert "".join(piece.delta for piece in pieces) == whole.text != ""
+
+
+@pytest.mark.feature("asynchronous")
+async def test_asynchronous_answers_are_streamed(url):
+    stream = await made(url).astream_chat([HELLO])
+    assert "".join([piece.delta async for piece in stream])
+
+
+@pytest.mark.feature("tools")
+def test_a_tool_is_called_with_its_arguments(url):
+    tool = FunctionTool.from_defaults(get_weather)
+    answer = made(url, CALLER).chat_with_tools([tool], "How is the weather in Paris?")
+    (call,) = made(url, CALLER).get_tool_calls_from_response(answer)
+    assert tool(**call.tool_kwargs).content == "sunny in Paris"
+
+
+@pytest.mark.feature("structured output")
+def test_an_answer_is_an_object_of_the_class(url):
+    model = made(url, tokens=90).as_structured_llm(City)
+    said = ChatMessage(role="user", content="Tell me about Paris as JSON.")
+    assert isinstance(model.chat([said]).raw, City)
+
+
+@pytest.mark.feature("embeddings")
+def test_what_means_the_same_is_near(url):
+    embedder = OllamaEmbedding(EMBEDDER, url)
+    nap, monday = embedder.get_text_embedding_batch(
+        ["A kitten is taking a nap.", "Shares fell on Monday."]
+    )
+    cat = embedder.get_query_embedding("A cat sleeps.")
+    assert len(cat) == 384
+    assert math.fsum(map(mul, cat, nap)) > 0.5 > math.fsum(map(mul, cat, monday))
+
+
+@pytest.mark.feature("errors")
+def test_a_missing_model_is_an_error(url):
+    with pytest.raises(ollama.ResponseError, match="model 'nope' not found"):
+        made(url, "nope").chat([HELLO])
+
+
+@pytest.mark.feature("in Jupyter, with its token")
+def test_jupyters_token_may_stand_in_the_environment(doors: Doors, monkeypatch):
+    monkeypatch.setenv("OLLAMA_API_KEY", doors.token)
+    assert made(doors.mount).chat([HELLO]).message.content
