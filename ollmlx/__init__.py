@@ -38,20 +38,53 @@ __all__ = [
     "WorkerDied",
     "find",
     "load_ipython_extension",
+    "register_accessors",
+    "unload_ipython_extension",
 ]
 _IN_CLIENT = {"AsyncClient", "Client", "NoServer", "Server", "find"}
+# Those of the `ollama` package's own module: `import ollmlx as ollama` runs what was written for it.
+# Not in __all__, as `from ollmlx import *` would put `list` and `map` in the place of Python's.
+_OF_CLIENT = {
+    *("chat", "generate", "embed", "embeddings", "list", "show", "ps", "pull", "push"),
+    *("create", "copy", "delete"),
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: a worker, say, needs no client."""
+    if name == "map":
+        return import_module("ollmlx.batch.mapping").map
+    if name in _OF_CLIENT:
+        return import_module("ollmlx.client").function(name)
     if name not in __all__:
         raise AttributeError(f"module 'ollmlx' has no attribute {name!r}")
     module = import_module("ollmlx.client" if name in _IN_CLIENT else "ollmlx.errors")
     return getattr(module, name)
 
 
-def load_ipython_extension(shell: "InteractiveShell") -> None:
-    """What `%load_ext ollmlx` does: the magics `%ollmlx` and `%%ollmlx`."""
-    from ollmlx.notebook.magics import OllmlxMagics
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_OF_CLIENT, "map"})
 
-    shell.register_magics(OllmlxMagics)
+
+def register_accessors() -> None:
+    """Put `.ollmlx` on the tables of pandas and polars, whichever is imported by now.
+
+    In a notebook `%load_ext ollmlx` sees to that, whenever they are imported.
+    """
+    from ollmlx.batch.accessors import register
+
+    register()
+
+
+def load_ipython_extension(shell: "InteractiveShell") -> None:
+    """What `%load_ext ollmlx` does: `%ollmlx`, `%%ollmlx`, and `.ollmlx` on tables."""
+    from ollmlx.notebook.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: "InteractiveShell") -> None:
+    """What `%unload_ext ollmlx` does: a server that `%ollmlx serve` started ends."""
+    from ollmlx.notebook.extension import unload
+
+    unload(shell)

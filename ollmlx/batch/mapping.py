@@ -1,0 +1,220 @@
+"""`ollmlx.map`: one question about many rows, as many at once as the server answers."""
+
+import asyncio
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import ollama
+from ollama import ChatResponse
+
+from ollmlx.batch.beside import run_beside
+from ollmlx.batch.frames import Outcome, table
+from ollmlx.batch.kept import OF_THIS_KERNEL, InFile, Kept, keys
+from ollmlx.batch.progress import Bar, drawn, duration, new_bar
+from ollmlx.batch.questions import Prompt, questions
+from ollmlx.batch.shapes import Misshapen, Shape, shape
+from ollmlx.client import AsyncClient, Client, default_model
+from ollmlx.errors import BadRequest, OllmlxError
+from ollmlx.settings import from_environment
+
+PARALLEL = 16
+"""Requests in flight: twice what a server runs at once by default, so that none of its places
+is empty between two answers."""
+EMBEDDED_AT_ONCE = 64
+"""Texts in one request."""
+_FIRST_PAUSE_SECONDS = 0.5
+_PASSING = (408, 429, 500, 502, 503, 504)
+"""Statuses that another try may not meet again."""
+
+
+class RowsFailed(UserWarning):
+    """Some rows have no answer; asking again asks for these alone."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stopped a batch.  `Run All` must stop too, hence an interrupt."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython's hook for exceptions that draw themselves
+        return [str(self)]
+
+
+def map(
+    rows: Any,
+    prompt: Prompt,
+    schema: Any = None,
+    *,
+    model: str = "",
+    system: str = "",
+    parallel: int = 0,
+    retries: int = 2,
+    keep: str | Path | None = None,
+    host: str | None = None,
+    **request: Any,
+) -> Any:
+    """Ask `prompt` about each row: a list in → a list out, a Series or a frame in → columns out.
+
+    `{}` in the prompt is the row, `{name}` one of its columns; a function of the row makes the
+    prompt itself.  `schema` is what `%%ollmlx --format` takes; answers are then its values, and a
+    frame has a column for each field.  `request` is whatever `chat` takes besides: `options`,
+    `think`, `keep_alive`.  A row whose request fails `retries` times more is None, named in a
+    warning and in the column `error`.
+
+    Rows that are answered are kept when the batch is interrupted or rows fail: the same call goes
+    on from there.  With `keep`, a file, they outlive the kernel.
+
+    Raises `NoServer`, `BadRequest` for rows and prompts that do not fit, `NotFound`-like
+    `ollama.ResponseError` for a model that is not there, and `Stopped`.
+    """
+    wanted, given = shape(schema), table(rows)
+    if parallel < 0 or retries < 0:
+        raise BadRequest("parallel and retries are numbers from 0 up")
+    with Client(host) as client:
+        shared = {"model": model or default_model(client), "format": wanted.format, **request}
+    instruction = [{"role": "system", "content": system}] if system else []
+    requests = [
+        {**shared, "messages": [*instruction, {"role": "user", "content": question}]}
+        for question in questions(prompt, given.rows)
+    ]
+    kept = InFile(Path(keep)) if keep else OF_THIS_KERNEL
+    batch = _Batch(requests, wanted, kept, retries)
+    batch.ask_all(host, parallel or from_environment().num_parallel or PARALLEL)
+    _warn(batch.outcomes)
+    return given.build(batch.outcomes)
+
+
+def embed(rows: Any, model: str, *, host: str | None = None, **request: Any) -> Any:
+    """The embedding of each row's text, of the kind that `map` gives.  `request` is `embed`'s."""
+    given = table(rows)
+    texts = [str(row) for row in given.rows]
+    with Client(host) as client:
+        vectors: list[list[float]] = []
+        for start in range(0, len(texts), EMBEDDED_AT_ONCE):
+            some = texts[start : start + EMBEDDED_AT_ONCE]
+            embedded = client.embed(model=model, input=some, **request)
+            vectors += [list(vector) for vector in embedded.embeddings]
+    return given.build([Outcome(vector) for vector in vectors])
+
+
+@dataclass
+class _Failure:
+    why: str
+
+
+class _Batch:
+    """The requests, and what became of each."""
+
+    def __init__(
+        self, requests: Sequence[Mapping[str, Any]], wanted: Shape, kept: Kept, retries: int
+    ) -> None:
+        self._requests, self._wanted, self._kept = requests, wanted, kept
+        self._tries = retries + 1
+        self._keys = keys(requests)
+        self._values: dict[int, Any] = dict(self._remembered())
+        self._began_with = len(self._values)
+        self._started = time.monotonic()
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [
+            Outcome(None, value.why) if isinstance(value, _Failure) else Outcome(value)
+            for value in (self._values[number] for number in range(len(self._requests)))
+        ]
+
+    def ask_all(self, host: str | None, parallel: int) -> None:
+        """Raises `Stopped`, and what every row would meet."""
+        bar = new_bar()
+        try:
+            run_beside(self._ask(host, parallel), lambda: self._show(bar))
+        except KeyboardInterrupt:
+            self._show(bar, final=True)
+            done, total = len(self._values), len(self._requests)
+            raise Stopped(
+                f"stopped after {done} of {total} rows; they are kept, the same call goes on"
+            ) from None
+        self._show(bar, final=True)
+        if not any(isinstance(value, _Failure) for value in self._values.values()):
+            self._kept.forget(self._keys)
+
+    def _remembered(self) -> Iterator[tuple[int, Any]]:
+        for number, key in enumerate(self._keys):
+            if (text := self._kept.get(key)) is not None:
+                yield number, self._wanted.read(text)
+
+    async def _ask(self, host: str | None, parallel: int) -> None:
+        missing = iter([n for n in range(len(self._requests)) if n not in self._values])
+        async with AsyncClient(host) as client:
+            takers = [asyncio.create_task(self._take(client, missing)) for _ in range(parallel)]
+            try:
+                await asyncio.gather(*takers)
+            finally:
+                for taker in takers:
+                    taker.cancel()
+                await asyncio.gather(*takers, return_exceptions=True)
+
+    async def _take(self, client: AsyncClient, missing: Iterator[int]) -> None:
+        """Ask for row after row, each the next that nobody has taken."""
+        for number in missing:
+            try:
+                text, value = await self._answer(client, self._requests[number])
+                self._kept.put(self._keys[number], text)
+                self._values[number] = value
+            except (Misshapen, _Refused) as error:
+                self._values[number] = _Failure(str(error))
+
+    async def _answer(self, client: AsyncClient, request: Mapping[str, Any]) -> tuple[str, Any]:
+        """Raises `Misshapen` and `_Refused` for this row, anything else for them all."""
+        for attempt in range(1, self._tries + 1):
+            last = attempt == self._tries
+            try:
+                answered: ChatResponse = await client.chat(**request)
+                text = answered.message.content or ""
+                return text, self._wanted.read(text)
+            except Misshapen:
+                # One that ran out of tokens would run out of them again.
+                if last or answered.done_reason == "length":
+                    raise
+            except ollama.ResponseError as error:
+                if error.status_code == 404:
+                    raise
+                if last or error.status_code not in _PASSING:
+                    raise _Refused(error.error) from error
+            except (httpx.HTTPError, ConnectionError):
+                if last:
+                    raise
+            await asyncio.sleep(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _show(self, bar: Bar, final: bool = False) -> None:
+        done, total = len(self._values), len(self._requests)
+        seconds = time.monotonic() - self._started
+        rate = (done - self._began_with) / seconds if seconds else 0.0
+        failed = sum(isinstance(value, _Failure) for value in self._values.values())
+        words = [f"{done}/{total} rows", f"{rate:.1f} rows/s"]
+        if final:
+            words.append(duration(seconds))
+        elif rate:
+            words.append(f"{duration((total - done) / rate)} left")
+        if failed:
+            words.append(f"{failed} failed")
+        bar.show(drawn(done / total if total else 1.0, ", ".join(words)), final)
+
+
+class _Refused(OllmlxError):
+    """The server refused one row."""
+
+
+def _warn(outcomes: Sequence[Outcome]) -> None:
+    failed = {number: o.error for number, o in enumerate(outcomes) if o.error}
+    if failed:
+        first = next(iter(failed))
+        warnings.warn(
+            f"{len(failed)} of {len(outcomes)} rows failed, the first is row {first}: "
+            f"{failed[first]}; the same call asks for these again",
+            RowsFailed,
+            stacklevel=3,
+        )

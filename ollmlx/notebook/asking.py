@@ -1,0 +1,128 @@
+"""A cell on its way to a model and back: question, calls of functions, answer, conversation."""
+
+from argparse import Namespace
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from typing import Any, cast
+
+from ollama import ChatResponse
+
+from ollmlx.client import Client, default_model
+from ollmlx.notebook import images, tools
+from ollmlx.notebook.answer import Answer, View, new_view
+from ollmlx.notebook.errors import Failed, Interrupted, Misused
+from ollmlx.notebook.session import Message, Session
+from ollmlx.notebook.tools import Tools
+from ollmlx.notebook.variables import check_name, fill, option, wanted_shape
+
+RESULT = "_ollmlx"
+
+
+def ask(session: Session, given: Namespace, cell: str) -> None:
+    """Send a cell, show the answer while it comes, and remember both."""
+    variables = session.variables
+    check_name("--out", given.out)
+    question = _question(given, cell, variables)
+    functions = tools.named(given.tools, variables)
+    wanted = wanted_shape(given.format, variables)
+    with Client() as client:
+        model = given.named or given.model or session.model or default_model(client)
+        session.model, chat = model, given.chat or model
+        messages = [*_known(session, chat, given), question]
+        request = {
+            "model": model,
+            "options": options(given),
+            "format": wanted.format,
+            "think": {"true": True, "false": False}.get(given.think, given.think),
+            "keep_alive": given.keep_alive,
+        }
+        answer = variables[RESULT] = Answer(model, shape=wanted)
+        try:
+            _converse(client, request, messages, functions, given.rounds, answer)
+        finally:
+            if messages[-1] is not question:
+                session.conversations[chat] = messages
+    if answer.done_reason == "interrupted":
+        raise Interrupted(f"interrupted; what had come by then is in {RESULT}")
+    if given.out:
+        variables[given.out] = answer.value
+
+
+def options(given: Namespace) -> dict[str, Any]:
+    """The API's `options`.  Raises `Misused`."""
+    named = {key: getattr(given, key) for key in ("temperature", "seed", "num_predict")}
+    return {key: value for key, value in named.items() if value is not None} | dict(
+        option(text) for text in given.option
+    )
+
+
+def _question(given: Namespace, cell: str, variables: Mapping[str, Any]) -> Message:
+    """Raises `Misused`."""
+    if given.rounds < 1:
+        raise Misused("--rounds is a number from 1 up")
+    text = cell.strip()
+    question = {"role": "user", "content": text if given.raw else fill(text, variables)}
+    if not given.image:
+        return question
+    return {**question, "images": [images.named(name, variables) for name in given.image]}
+
+
+def _known(session: Session, chat: str, given: Namespace) -> list[Message]:
+    """The conversation so far, under the newest system message."""
+    known = [] if given.new else session.conversations.get(chat, [])
+    if given.system is None:
+        return known
+    others = [message for message in known if message["role"] != "system"]
+    return [{"role": "system", "content": given.system}, *others]
+
+
+def _converse(
+    client: Client,
+    request: Mapping[str, Any],
+    messages: list[Message],
+    functions: Tools,
+    rounds: int,
+    answer: Answer,
+) -> None:
+    """Answers and calls in turn, put at the end of `messages`; an interrupt ends them.
+
+    Raises `Failed` where the model goes on calling.
+    """
+    view = new_view()
+    try:
+        for _ in range(rounds):
+            said = _stream(client, {**request, "messages": messages}, functions, answer, view)
+            if not answer.asked:
+                messages += [said] if said["content"] else []
+                return
+            calls = tools.perform(answer.asked, functions)
+            messages += [said, *(call.message for call in calls)]
+            answer.called(calls)
+            view.show(answer)
+        raise Failed(
+            f"the model called functions in {rounds} answers and gave no other; "
+            "--rounds N allows more"
+        )
+    except KeyboardInterrupt:
+        answer.done_reason = "interrupted"
+        if answer.turn:
+            messages.append({"role": "assistant", "content": answer.turn})
+    finally:
+        view.close(answer)
+
+
+def _stream(
+    client: Client, request: dict[str, Any], functions: Tools, answer: Answer, view: View
+) -> Message:
+    """One answer, shown as it comes; the message that it is."""
+    answer.begin_turn()
+    answered = client.chat(stream=True, tools=list(functions.values()) or None, **request)
+    # Closing it ends the request, so that the server stops at once.
+    with closing(cast("Generator[ChatResponse]", answered)) as parts:
+        for part in parts:
+            answer.add(part)
+            view.show(answer)
+    said: Message = {"role": "assistant", "content": answer.turn}
+    if answer.asked:
+        said["tool_calls"] = [call.model_dump() for call in answer.asked]
+    return said

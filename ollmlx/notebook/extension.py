@@ -1,0 +1,38 @@
+"""What `%load_ext ollmlx` puts into a shell, in milliseconds: an HTTP client comes with the first
+use.
+"""
+
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from ollmlx.batch.accessors import register
+from ollmlx.notebook.completion import complete
+from ollmlx.notebook.magics import OllmlxMagics
+
+_NAMES = ("%ollmlx", "%%ollmlx")
+_MAGICS = "OllmlxMagics"
+
+
+def load(shell: InteractiveShell) -> None:
+    """Loading it again begins afresh: conversations are forgotten."""
+    shell.register_magics(OllmlxMagics)
+    for name in _NAMES:
+        shell.set_hook("complete_command", complete, str_key=name)
+    # pandas and polars are imported by some later cell, or never.
+    shell.events.register("post_run_cell", _after_cell)
+    register()
+
+
+def unload(shell: InteractiveShell) -> None:
+    shell.events.unregister("post_run_cell", _after_cell)
+    magics = shell.magics_manager
+    loaded = magics.registry.pop(_MAGICS, None)
+    if isinstance(loaded, OllmlxMagics):
+        loaded.session.close()
+    for kind in ("line", "cell"):
+        magics.magics[kind].pop("ollmlx", None)
+
+
+def _after_cell(_: Any) -> None:
+    register()

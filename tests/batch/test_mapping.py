@@ -1,0 +1,207 @@
+"""`ollmlx.map` against a server that answers from a script."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any, Literal
+
+import ollama
+import pandas as pd
+import polars as pl
+import pytest
+
+import ollmlx
+from ollmlx.batch.mapping import RowsFailed, Stopped
+from ollmlx.errors import BadRequest
+from tests.stand_in import StandIn
+
+ollmlx.register_accessors()
+
+
+def said(request: dict[str, Any]) -> str:
+    return str(request["messages"][-1]["content"])
+
+
+def echo(request: dict[str, Any]) -> dict[str, Any]:
+    return {"content": said(request)}
+
+
+def lengths(request: dict[str, Any]) -> dict[str, Any]:
+    return {"content": json.dumps({"text": said(request), "length": len(said(request))})}
+
+
+def test_every_row_is_asked_and_answered_in_order(server: StandIn):
+    server.script = echo
+    assert ollmlx.map([1, "b"], "Say {}", model="m", system="Be brief.") == ["Say 1", "Say b"]
+    assert server.asked[0]["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_a_few_are_under_way_at_once_and_no_more(server: StandIn):
+    server.script = echo
+    ollmlx.map(range(40), "{}", model="m", parallel=3)
+    assert 1 < server.most_at_once <= 3
+
+
+def test_answers_are_values_of_the_shape(server: StandIn):
+    server.script = lambda request: {"content": '"no"'}
+    yes_or_no = Literal["yes", "no"]
+    assert ollmlx.map(["a"], "{}", yes_or_no, model="m", options={"seed": 1}) == ["no"]
+    assert server.asked[0]["format"] == {"enum": ["no", "yes"]}
+    assert server.asked[0]["options"] == {"seed": 1}
+
+
+def test_without_a_model_the_loaded_one_is_asked(server: StandIn):
+    ollmlx.map(["a"], "{}")
+    assert server.asked[0]["model"] == "m:1b"
+
+
+def test_a_pandas_series_gives_a_series_or_columns(server: StandIn):
+    server.script = lengths
+    texts = pd.Series(["a", "bc"], index=[10, 20])
+    columns = ollmlx.map(texts, "{}", {"type": "object"}, model="m")
+    assert columns.to_dict() == {"text": {10: "a", 20: "bc"}, "length": {10: 1, 20: 2}}
+    server.script = echo
+    answers = texts.ollmlx.map("<{}>", model="m")
+    assert answers.to_dict() == {10: "<a>", 20: "<bc>"}
+
+
+def test_a_pandas_frame_gets_the_answers_as_columns(server: StandIn):
+    server.script = lengths
+    frame = pd.DataFrame({"name": ["Al", "Bo"], "text": ["x", "y"]})
+    done = frame.ollmlx.map("{name}: {text}", {"type": "object"}, model="m")
+    assert list(done.columns) == ["name", "text", "text_answer", "length"]
+    assert list(done["text_answer"]) == ["Al: x", "Bo: y"]
+
+
+def test_polars_is_served_alike(server: StandIn):
+    server.script = lengths
+    frame = pl.DataFrame({"text": ["a", "bc"]})
+    done = frame.ollmlx.map("{text}", {"type": "object"}, model="m")
+    assert done.to_dict(as_series=False) == {
+        "text": ["a", "bc"],
+        "text_answer": ["a", "bc"],
+        "length": [1, 2],
+    }
+    server.script = echo
+    assert frame["text"].ollmlx.map(model="m").to_list() == ["a", "bc"]
+
+
+def test_texts_are_embedded_row_by_row(server: StandIn):
+    vectors = pd.Series(["a", "bcd"]).ollmlx.embed("m")
+    assert vectors.tolist() == [[1, 1], [3, 1]]
+    assert pl.Series(["a"]).ollmlx.embed("m").to_list() == [[1, 1]]
+
+
+def test_a_row_that_fails_is_told_and_asked_again_alone(server: StandIn):
+    failing = {"b"}
+
+    def script(request: dict[str, Any]) -> dict[str, Any]:
+        failed = said(request) in failing
+        return {"status": 400, "error": "too long"} if failed else lengths(request)
+
+    server.script = script
+    frame = pd.DataFrame({"text": ["a", "b"]})
+    with pytest.warns(RowsFailed, match="1 of 2 rows failed, the first is row 1: too long"):
+        done = frame.ollmlx.map("{text}", {"type": "object"}, model="m")
+    assert list(done["error"].fillna("")) == ["", "too long"]
+    failing.clear()
+    asked = len(server.asked)
+    done = frame.ollmlx.map("{text}", {"type": "object"}, model="m")
+    assert list(done["length"]) == [1, 1]
+    assert len(server.asked) == asked + 1
+
+
+def test_what_may_pass_is_tried_again(server: StandIn):
+    tries = []
+
+    def script(request: dict[str, Any]) -> dict[str, Any]:
+        tries.append(request)
+        return {"status": 503, "error": "busy"} if len(tries) == 1 else echo(request)
+
+    server.script = script
+    assert ollmlx.map(["a"], "{}", model="m") == ["a"]
+    server.script = lambda request: {"status": 503, "error": "busy"}
+    with pytest.warns(RowsFailed, match="busy"):
+        assert ollmlx.map(["b"], "{}", model="m", retries=0) == [None]
+
+
+def test_an_answer_that_was_cut_off_is_a_failed_row(server: StandIn):
+    server.script = lambda request: {"content": '{"a', "done_reason": "length"}
+    with pytest.warns(RowsFailed, match="not of the shape"):
+        assert ollmlx.map(["a"], "{}", "json", model="m") == [None]
+    assert len(server.asked) == 1
+
+
+def test_a_model_that_is_not_there_ends_the_batch(server: StandIn):
+    with pytest.raises(ollama.ResponseError, match="model 'missing' not found"):
+        ollmlx.map(range(100), "{}", model="missing")
+    assert len(server.asked) <= 16
+
+
+def interrupt_at(row: str) -> Any:
+    def script(request: dict[str, Any]) -> dict[str, Any]:
+        if said(request) == row:
+            os.kill(os.getpid(), signal.SIGINT)
+        return echo(request)
+
+    return script
+
+
+def test_an_interrupted_batch_goes_on_where_it_was(server: StandIn):
+    server.script = interrupt_at("Row 50")
+    with pytest.raises(Stopped, match="of 100 rows; they are kept") as caught:
+        ollmlx.map(range(100), "Row {}", model="m", parallel=2)
+    assert "rows; they are kept" in caught.value._render_traceback_()[0]
+    asked = len(server.asked)
+    server.script = echo
+    assert ollmlx.map(range(100), "Row {}", model="m") == [f"Row {n}" for n in range(100)]
+    assert len(server.asked) - asked <= 52
+    ollmlx.map(range(3), "Row {}", model="m")  # a whole batch is forgotten
+    assert len(server.asked) - asked <= 52 + 3
+
+
+def test_a_file_keeps_answers_for_another_kernel(server: StandIn, tmp_path: Path):
+    server.script = echo
+    file = tmp_path / "answers.jsonl"
+    ollmlx.map(["a", "b", "a"], "{}", model="m", keep=file)
+    with file.open("a") as opened:
+        opened.write('{"key": "half a li')
+    assert ollmlx.map(["a", "b", "a"], "{}", model="m", keep=file) == ["a", "b", "a"]
+    assert len(server.asked) == 3
+    file.write_text("not ours\nat all\n")
+    with pytest.raises(BadRequest, match="does not hold answers: line 1"):
+        ollmlx.map(["a"], "{}", model="m", keep=file)
+
+
+@pytest.mark.parametrize(
+    ("rows", "prompt", "refusal"),
+    [
+        (["a"], "the same", "the prompt has no field"),
+        (["a"], "{name}", "the rows have none"),
+        (pd.DataFrame({"a": [1]}), "{b}", "no column is called 'b'; there are a"),
+        ("text", "{}", "str has not"),
+        (["a"], lambda row: 3, "the function made int of a row"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_asked(
+    server: StandIn, rows: Any, prompt: Any, refusal: str
+):
+    with pytest.raises(BadRequest, match=refusal):
+        ollmlx.map(rows, prompt, model="m")
+    assert server.asked == []
+
+
+def test_no_rows_are_no_answers(server: StandIn):
+    assert ollmlx.map([], "{}", model="m") == []
+
+
+def test_a_prompt_may_be_a_function_of_the_row(server: StandIn):
+    server.script = echo
+    frame = pd.DataFrame({"a": [1, 2]})
+    assert ollmlx.map(frame, lambda row: f"{row['a'] * 2}", model="m").tolist() == ["2", "4"]
+
+
+async def test_it_runs_where_a_loop_runs_already(server: StandIn):
+    server.script = echo
+    assert ollmlx.map(["a"], "{}", model="m") == ["a"]
