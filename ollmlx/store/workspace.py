@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ollmlx.store.blobs import storing
+from ollmlx.store.blobs import locked, storing
 
 FOLDER = ".ollmlx-work"
 
@@ -20,14 +20,14 @@ FOLDER = ".ollmlx-work"
 def workspace(root: Path) -> Iterator[Path]:
     """An empty folder below `root`, removed at the end.  Raises `CannotStore`."""
     home = root / FOLDER
-    with storing(home):
-        home.mkdir(parents=True, exist_ok=True)
+    # Alone, or another process could take a folder for left that is not locked yet.
+    with locked(home / ".lock"), storing(home):
         for left in home.iterdir():
             _remove_if_left(left)
         folder = Path(tempfile.mkdtemp(dir=home))
         lock = os.open(folder, os.O_RDONLY)
-    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
