@@ -3,15 +3,16 @@
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import structs, to_builtins
 
-from ollmlx.api import options, requests, writing
+from ollmlx.api import images, options, requests, writing
 from ollmlx.api.answers import Answer, Stream, Whole
 from ollmlx.api.engine import Engine
 from ollmlx.api.requests import Think
 from ollmlx.api.writing import Chunk, Writing
+from ollmlx.engine.jobs import Medium
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest, NotFound
 from ollmlx.prompt.render import Conversation, GoTemplate, Template, choose
@@ -28,10 +29,6 @@ from ollmlx.wire.native import (
     Reply,
 )
 
-NO_IMAGES = (
-    '{"error":{"code":400,"message":"Multimodal data provided, but model does not support'
-    ' multimodal requests.","type":"invalid_request_error"}}'
-)
 _REPLY_ONLY = ("load", "unload")
 T = TypeVar("T", GenerateResponse, ChatResponse)
 
@@ -123,14 +120,15 @@ async def generations(
         if not request.prompt:
             yield _generation(request, done_reason="load")
             return
-        _refuse_images(request.images)
+        looked = await images.look(process, model, request.images, request.debug_render_only)
         template = _template(engine, model, process, request.template)
         prompt = await _generation_prompt(process, request, model, template, think)
         if request.debug_render_only:
-            yield _generation(request, debug_info=DebugInfo(prompt))
+            yield _generation(request, debug_info=DebugInfo(prompt, len(request.images)))
             return
-        tokens = await writing.read(process, prompt, raw=request.raw)
-        what = _writing(request, tokens, merged)
+        media = [looked[image] for image in request.images]
+        tokens = await writing.read(process, prompt, request.raw, media)
+        what = _writing(request, tokens, media, merged)
         parser = ReplyParser.plain() if request.raw else ReplyParser(template, (), think, prompt)
         async with aclosing(writing.write(process, what, parser)) as chunks:
             async for chunk in chunks:
@@ -150,10 +148,10 @@ async def _generation_prompt(
     messages = [
         *([Message("system", system)] if system else []),
         *([] if request.context else model.messages),
-        Message("user", request.prompt),
+        Message("user", request.prompt, images=request.images),
     ]
     before = await process.detokenize(request.context) if request.context else ""
-    return before + template.render(Conversation(messages=messages, think=think))
+    return before + template.render(Conversation(messages=images.tagged(messages), think=think))
 
 
 def _generation(request: GenerateRequest, **fields: Any) -> GenerateResponse:
@@ -200,14 +198,15 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
         if not request.messages:
             yield _chat(request, done_reason="load")
             return
-        _refuse_images([image for message in request.messages for image in message.images])
+        pictures = images.shown(request.messages)
+        looked = await images.look(process, model, pictures, request.debug_render_only)
         template = _template(engine, model, process)
-        prompt, tokens = await _chat_prompt(process, request, model, template, think)
+        prompt = await _chat_prompt(process, request, model, template, think, looked)
         if request.debug_render_only:
-            yield _chat(request, "", debug_info=DebugInfo(prompt))
+            yield _chat(request, "", debug_info=DebugInfo(prompt.text, len(prompt.media)))
             return
-        parser = ReplyParser(template, to_builtins(request.tools), think, prompt)
-        what = _writing(request, tokens, merged)
+        parser = ReplyParser(template, to_builtins(request.tools), think, prompt.text)
+        what = _writing(request, prompt.tokens, prompt.media, merged)
         calls = 0
         async with aclosing(writing.write(process, what, parser)) as chunks:
             async for chunk in chunks:
@@ -215,28 +214,42 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
                 calls += len(chunk.parts.tool_calls)
 
 
+class _Prompt(NamedTuple):
+    text: str
+    tokens: list[int]
+    media: list[Medium]
+    """What the images in it are."""
+
+
 async def _chat_prompt(
-    process: ModelProcess, request: ChatRequest, model: Model, template: Template, think: Think
-) -> tuple[str, list[int]]:
-    """The conversation as text and tokens, its oldest messages left out where it would not fit."""
+    process: ModelProcess,
+    request: ChatRequest,
+    model: Model,
+    template: Template,
+    think: Think,
+    looked: images.Looked,
+) -> _Prompt:
+    """The conversation, its oldest messages left out where it would not fit."""
     messages = [*model.messages, *_lowered(request.messages)]
     if model.system and messages[0].role != "system":
         messages.insert(0, Message("system", model.system))
     tools = to_builtins(request.tools)
 
-    async def render(start: int) -> tuple[str, list[int]]:
+    async def render(start: int) -> _Prompt:
         systems = [m for m in messages[:start] if m.role == "system"]
         kept = [*systems, *messages[start:]]
-        text = template.render(Conversation(messages=kept, tools=tools, think=think))
-        return text, await writing.read(process, text)
+        media = [looked[image] for image in images.shown(kept)]
+        conversation = Conversation(messages=images.tagged(kept), tools=tools, think=think)
+        text = template.render(conversation)
+        return _Prompt(text, await writing.read(process, text, media=media), media)
 
     first, last = 0, len(messages) - 1
     prompt = await render(0)
-    if request.truncate is False or len(prompt[1]) <= process.info.num_ctx:
+    if request.truncate is False or len(prompt.tokens) <= process.info.num_ctx:
         return prompt
     while first < last:  # the fewest messages to leave out; the last one always stays
         middle = (first + last) // 2
-        fits = len((await render(middle))[1]) <= process.info.num_ctx
+        fits = len((await render(middle)).tokens) <= process.info.num_ctx
         first, last = (first, middle) if fits else (middle + 1, last)
     return await render(first)
 
@@ -274,7 +287,10 @@ def _template(engine: Engine, model: Model, process: ModelProcess, own: str = ""
 
 
 def _writing(
-    request: GenerateRequest | ChatRequest, tokens: list[int], merged: dict[str, Any]
+    request: GenerateRequest | ChatRequest,
+    tokens: list[int],
+    media: Sequence[Medium],
+    merged: dict[str, Any],
 ) -> Writing:
     return Writing(
         prompt=tokens,
@@ -283,9 +299,5 @@ def _writing(
         logprobs=request.top_logprobs if request.logprobs else None,
         truncate=request.truncate is not False,
         shift=request.shift is not False,
+        media=media,
     )
-
-
-def _refuse_images(images: Sequence[str]) -> None:
-    if images:
-        raise BadRequest(NO_IMAGES)

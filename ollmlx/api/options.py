@@ -8,7 +8,7 @@ from msgspec import structs
 
 from ollmlx.engine import fit
 from ollmlx.engine.jobs import LoadOptions, Sampling
-from ollmlx.errors import OllmlxError
+from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.settings import Settings
 from ollmlx.store.model import Model
 
@@ -30,12 +30,14 @@ TYPES: dict[str, str] = {
     **dict.fromkeys(("presence_penalty", "frequency_penalty"), "float32"),
     "use_mmap": "boolean",
     "stop": "array",
+    "logit_bias": "object",
 }
 """Option names and the types that Ollama's errors call them.  Unknown names are ignored, as Ollama
-does.
+does.  `logit_bias` is ours, for OpenAI's clients.
 """
 
 MIN_CONTEXT = 4
+MIN_CONTEXT_SEEING = 2048
 # Without a limit of its own a generation may fill its window this often: Ollama's guard against a
 # model that never ends.
 WINDOWS = 10
@@ -64,7 +66,20 @@ def _checked(name: str, value: Any) -> Any:
             return value
         kind = "an array of strings"
         raise OllmlxError(f'option "{name}" must be of {kind}')
+    if kind == "object" and isinstance(value, dict):
+        return dict(_bias(token, amount) for token, amount in value.items())
     raise OllmlxError(f'option "{name}" must be of type {kind}')
+
+
+def _bias(token: Any, amount: Any) -> tuple[int, float]:
+    """One entry of `logit_bias`; JSON has token ids as texts, Modelfiles of our own as numbers."""
+    known = isinstance(token, int) or (
+        isinstance(token, str) and token.isascii() and token.isdigit()
+    )
+    number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
+    if not known or len(str(token)) > 9 or not number or not abs(amount) < 1e30:
+        raise BadRequest('option "logit_bias" must give token ids their biases, which are numbers')
+    return int(token), float(amount)
 
 
 def sampling(options: dict[str, Any]) -> Sampling:
@@ -77,7 +92,8 @@ def load_options(
     """How to load the model, and which of those options nobody asked for."""
     named = {n: options[n] for n in LoadOptions.__struct_fields__ if n in options}
     default = settings.context_length or fit.default_context()
-    context = max(MIN_CONTEXT, int(named.get("num_ctx", default)))
+    least = MIN_CONTEXT_SEEING if model.projectors else MIN_CONTEXT
+    context = max(least, int(named.get("num_ctx", default)))
     if trained := model.details.context_length:
         context = min(context, trained)
     automatic = frozenset({"num_ctx", "num_batch"} - named.keys())
@@ -86,6 +102,7 @@ def load_options(
         kv_cache_type=settings.kv_cache_type,
         flash_attention=settings.flash_attention,
         adapters=model.adapters,
+        projector=next(iter(model.projectors), ""),
     )
     if "embedding" in model.capabilities and "completion" not in model.capabilities:
         base = structs.replace(base, num_parallel=1)

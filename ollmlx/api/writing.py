@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from ollmlx.api import images
 from ollmlx.api import options as opts
 from ollmlx.engine import grammar
-from ollmlx.engine.jobs import Delta, Generate, TokenLogprob, Usage
+from ollmlx.engine import media as runs
+from ollmlx.engine.jobs import Delta, Generate, Medium, TokenLogprob, Usage
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest
 from ollmlx.prompt.reply import Parts, ReplyParser
@@ -36,6 +38,8 @@ class Writing:
     logprobs: int | None = None
     truncate: bool = True
     shift: bool = True
+    media: Sequence[Medium] = ()
+    """What the images of the prompt are."""
 
 
 @dataclass
@@ -104,9 +108,9 @@ async def _run(
 ) -> AsyncGenerator[tuple[Chunk, str], None]:
     """Chunks with something in them, each with the raw text that it came from."""
     if job.max_tokens == 0:
-        yield Chunk(done_reason="length", context=job.prompt, usage=_unwritten(job)), ""
+        yield Chunk(done_reason="length", context=runs.text(job.prompt), usage=_unwritten(job)), ""
         return
-    context, repeats, before, hidden = list(job.prompt), 0, "", ""
+    context, repeats, before, hidden = runs.text(job.prompt), 0, "", ""
     async with aclosing(process.generate(job)) as deltas:
         async for delta in deltas:
             context += delta.tokens
@@ -127,7 +131,7 @@ async def _run(
 
 def _job(process: ModelProcess, writing: Writing, tokens: list[int], constraint: str) -> Generate:
     options, window = writing.options, process.info.num_ctx
-    shift = writing.shift and process.info.can_shift
+    shift = writing.shift and process.info.can_shift and not writing.media
     return Generate(
         id=0,
         prompt=tokens,
@@ -138,6 +142,7 @@ def _job(process: ModelProcess, writing: Writing, tokens: list[int], constraint:
         logprobs=writing.logprobs,
         num_keep=options.get("num_keep", 4),
         shift=shift,
+        media=list(writing.media),
     )
 
 
@@ -148,13 +153,15 @@ def _unwritten(job: Generate) -> Usage:
 # -- the prompt -----------------------------------------------------------------------------------
 
 
-async def read(process: ModelProcess, prompt: str, raw: bool = False) -> list[int]:
+async def read(
+    process: ModelProcess, prompt: str, raw: bool = False, media: Sequence[Medium] = ()
+) -> list[int]:
     """The tokens of a prompt.  A `raw` one is the client's own text, not a template's."""
     info = process.info
     if info.adds_bos and info.bos and not raw:
         # A template that writes the begin token itself must not get a second one.
         prompt = prompt.removeprefix(info.bos)
-    return (await process.tokenize([prompt]))[0]
+    return await images.read(process, prompt, media)
 
 
 def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
@@ -167,7 +174,7 @@ def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
         raise BadRequest("empty prompt")
     if len(tokens) < window:
         return tokens
-    if not writing.truncate or not writing.shift:
+    if not writing.truncate or not writing.shift or writing.media:
         raise BadRequest(TOO_LONG)
     keep = writing.options.get("num_keep", 4)
     keep = len(tokens) if keep < 0 else keep + process.info.adds_bos

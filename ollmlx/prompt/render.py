@@ -166,9 +166,26 @@ def _ways(messages: Sequence[Message]) -> Iterator[list[dict[str, Any]]]:
         yield [_as_openai(message, arguments_as_text=True) for message in messages]
         # Mistral's insist on ids of nine letters.
         forms = [_numbered(messages)]
-    folded = _without_system(forms[0])
+    if len(joined := _joined(forms[0])) < len(messages):
+        forms.append(joined)
+    folded = _without_system(forms[-1])
     for form in forms if folded is None else [*forms, folded]:
         yield [_as_openai(message) for message in form]
+
+
+def _joined(messages: Sequence[Message]) -> list[Message]:
+    """A user's text and images as one message, for templates where roles must alternate: the parts
+    of an OpenAI message come as messages of their own.
+    """
+    kept = list[Message]()
+    for message in messages:
+        last = kept[-1] if kept else Message()
+        if last.role == message.role == "user" and (last.images or message.images):
+            text, images = f"{last.content}\n\n{message.content}", last.images + message.images
+            kept[-1] = structs.replace(last, content=text, images=images)
+        else:
+            kept.append(message)
+    return kept
 
 
 def _numbered(messages: Sequence[Message]) -> list[Message]:

@@ -6,12 +6,15 @@ from pathlib import Path
 from ollmlx import names
 from ollmlx.errors import InvalidName
 from ollmlx.names import Name
+from ollmlx.store import quantizations
 from ollmlx.store.model import Model
 from ollmlx.store.weights import NotAModel, Weights, gguf_model, mlx_model, with_projectors
 
 
 def at_path(path: Path, weights: Weights) -> Model:
     """The model that a file or folder is: `.gguf` or unknown files GGUF, folders MLX.
+
+    A file has the projector beside it where that can belong to no other model.
 
     Raises `NotAModel`, `BadGguf`, `BadDocument` or `OSError`.
     """
@@ -22,7 +25,12 @@ def at_path(path: Path, weights: Weights) -> Model:
         raise NotAModel(f"{path} is neither a file nor a folder")
     if path.suffix in (".safetensors", ".json"):
         raise NotAModel(f"{path} is part of a model: name the folder that holds it")
-    return gguf_model(path, str(path), "path", weights)
+    model = gguf_model(path, str(path), "path", weights)
+    beside = [file.name for file in path.parent.glob("*.gguf")]
+    projector = quantizations.projector(beside, path.name)
+    if projector is None or not quantizations.of_one_model(beside):
+        return model
+    return with_projectors(model, [path.parent / projector], weights)
 
 
 def in_folder(

@@ -102,7 +102,8 @@ class OllamaStore:
             format="remote",
             path="",
             digest=hashlib.sha256(data).hexdigest(),
-            size=manifest.config.size + sum(layer.size for layer in layers),
+            size=manifest.config.size
+            + sum(layer.size for layer in layers if layer.kind != "projector"),
             modified_at=datetime.fromtimestamp(path.stat().st_mtime).astimezone(),
             details=_details(config, parts),
             capabilities=tuple(config.capabilities or ()),

@@ -58,6 +58,12 @@ def projector(paths: Iterable[str], model: str) -> str | None:
     return ranked[0] if ranked else None
 
 
+def of_one_model(paths: Iterable[str]) -> bool:
+    """Whether the GGUF models among files are quantisations of the same one, by their names."""
+    stems = {_stem(path).removesuffix(quantization(path)).lower() for path in first_files(paths)}
+    return len(stems) == 1
+
+
 def _stem(path: str) -> str:
     stem = PurePosixPath(path).name.removesuffix(".gguf")
     match = _SHARD.fullmatch(stem)

@@ -133,6 +133,7 @@ def with_projectors(model: Model, paths: Sequence[Path], weights: Weights) -> Mo
     return replace(
         model,
         projectors=tuple(map(str, paths)),
+        size=model.size + sum(path.stat().st_size for path in paths),
         capabilities=capabilities.merged(model.capabilities, *gained),
     )
 

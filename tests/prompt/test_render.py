@@ -136,6 +136,12 @@ def test_a_jinja_template_takes_tools_and_calls_in_the_shapes_it_knows(name: str
         assert text in prompt
 
 
+def test_text_and_image_of_one_user_are_one_turn_where_roles_must_alternate() -> None:
+    template = JinjaTemplate(jinjas.TEXTS["gemma"], "<bos>")
+    parts = [Message("user", "what?"), Message("user", "[img-0]", images=["AA=="])]
+    assert "what?\n\n[img-0]<end_of_turn>" in template.render(Conversation(messages=parts))
+
+
 def test_a_jinja_template_that_refuses_the_conversation_says_why() -> None:
     template = JinjaTemplate(jinjas.TEXTS["gemma"], "<bos>")
     with pytest.raises(BadRequest, match=r"^Conversation roles must alternate"):

@@ -1,0 +1,185 @@
+"""Images over HTTP, from the request to the token count, on a toy that sees."""
+
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ollmlx.room import Room
+from ollmlx.settings import Settings
+from tests.toy import ToyModels
+from tests.toy_vision import make_seeing, picture
+
+GREEDY = {"temperature": 0, "num_predict": 8, "num_ctx": 2048}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of a GGUF that has its projector beside it."""
+    return str(make_seeing(tmp_path_factory.mktemp("eyes"), "whole").model)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    started = Room(Settings(models=tmp_path_factory.mktemp("store"), embedded=False))
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+async def client(room: Room) -> AsyncIterator[httpx.AsyncClient]:
+    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as opened:
+        yield opened
+
+
+def encoded(seed: int, layout: str = "png") -> str:
+    return base64.b64encode(picture(seed, layout=layout)).decode()
+
+
+async def post(client: httpx.AsyncClient, path: str, **body: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = (await client.post(path, json={"stream": False, **body})).json()
+    return answer
+
+
+async def chat(client: httpx.AsyncClient, model: str, *messages: Any, **rest: Any) -> Any:
+    return await post(
+        client, "/api/chat", model=model, messages=list(messages), options=GREEDY, **rest
+    )
+
+
+def user(text: str, *images: str) -> dict[str, Any]:
+    return {"role": "user", "content": text, "images": list(images)}
+
+
+async def test_the_model_says_that_it_sees(client: httpx.AsyncClient, model: str) -> None:
+    shown = await post(client, "/api/show", model=model)
+    assert "vision" in shown["capabilities"]
+
+
+async def test_an_image_changes_the_answer_and_counts(
+    client: httpx.AsyncClient, model: str
+) -> None:
+    blind = await chat(client, model, user("what?"))
+    one = await chat(client, model, user("what?", encoded(1)))
+    other = await chat(client, model, user("what?", encoded(2)))
+    two = await chat(client, model, user("what?", encoded(1), encoded(2)))
+    assert one["message"] != other["message"]
+    assert one["prompt_eval_count"] == other["prompt_eval_count"] > blind["prompt_eval_count"]
+    image = one["prompt_eval_count"] - blind["prompt_eval_count"]
+    assert two["prompt_eval_count"] == one["prompt_eval_count"] + image
+
+
+async def test_generate_and_chat_see_the_same(client: httpx.AsyncClient, model: str) -> None:
+    chatted = await chat(client, model, user("what?", encoded(1)))
+    generated = await post(
+        client, "/api/generate", model=model, prompt="what?", images=[encoded(1)], options=GREEDY
+    )
+    assert generated["response"] == chatted["message"]["content"]
+    assert all(token >= 0 for token in generated["context"])
+    follows = await post(
+        client,
+        "/api/generate",
+        model=model,
+        prompt="and?",
+        context=generated["context"],
+        options=GREEDY,
+    )
+    assert follows["done"]
+
+
+async def test_images_stand_where_the_text_says(client: httpx.AsyncClient, model: str) -> None:
+    shown = await chat(
+        client,
+        model,
+        user("a [img] b", encoded(1), encoded(2)),
+        {"role": "assistant", "content": "yes"},
+        user("c", encoded(3)),
+        _debug_render_only=True,
+    )
+    text = shown["_debug_info"]["rendered_template"]
+    assert "[img-1]a [img-0] b" in text
+    assert "[img-2]c" in text
+    assert shown["_debug_info"]["image_count"] == 3
+
+
+async def test_raw_prompts_place_images_themselves(client: httpx.AsyncClient, model: str) -> None:
+    body = {"model": model, "images": [encoded(1)], "options": GREEDY, "raw": True}
+    seen = await post(client, "/api/generate", prompt="see [img-0] here", **body)
+    blind = await post(client, "/api/generate", prompt="see [img-0] here", **body | {"images": []})
+    assert seen["done"]
+    assert seen["response"] != blind["response"]
+    lost = await client.post("/api/generate", json={"prompt": "see", "stream": False, **body})
+    assert lost.status_code == 400
+    assert "[img-0]" in lost.json()["error"]
+
+
+async def test_openai_images_are_seen(client: httpx.AsyncClient, model: str) -> None:
+    url = f"data:image/png;base64,{encoded(1)}"
+    parts = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": url}}]
+    body = {"model": model, "messages": [{"role": "user", "content": parts}], "max_tokens": 4}
+    answer = (await client.post("/v1/chat/completions", json=body)).json()
+    assert answer["usage"]["prompt_tokens"] > 40
+
+
+async def test_old_messages_with_images_are_left_out_whole(
+    client: httpx.AsyncClient, model: str
+) -> None:
+    long = [user("word " * 120, *[encoded(n) for n in range(10)]) for _ in range(4)]
+    kept = await chat(client, model, *long, user("last", encoded(9)), _debug_render_only=True)
+    text = kept["_debug_info"]["rendered_template"]
+    assert 0 < kept["_debug_info"]["image_count"] < 41
+    assert text.count("[img-") == kept["_debug_info"]["image_count"]
+    assert "[img-0]" in text
+    answer = await chat(client, model, *long, user("last", encoded(9)))
+    assert answer["done"]
+
+
+async def test_a_prompt_with_images_is_not_cut_in_the_middle(
+    client: httpx.AsyncClient, model: str
+) -> None:
+    images = [encoded(1)] * 60
+    body = {"model": model, "messages": [user("what?", *images)], "options": GREEDY}
+    refused = await client.post("/api/chat", json=body)
+    assert refused.status_code == 400
+    assert "longer than the context length" in refused.json()["error"]
+
+
+async def test_what_is_no_image_is_400_and_a_blind_model_says_so(
+    client: httpx.AsyncClient, model: str, toy: ToyModels
+) -> None:
+    junk = base64.b64encode(b"no image at all").decode()
+    for path, image, text in (
+        (model, junk, "Failed to load image or audio file"),
+        (str(toy.gguf_q8), encoded(1), "does not support multimodal requests"),
+        (str(toy.mlx), encoded(1), "this model does not support image input"),
+    ):
+        body = {"model": path, "messages": [user("what?", image)], "options": GREEDY}
+        refused = await client.post("/api/chat", json=body)
+        assert refused.status_code == 400, path
+        assert text in refused.json()["error"]
+
+
+async def test_a_blind_model_still_shows_its_prompt(
+    client: httpx.AsyncClient, toy: ToyModels
+) -> None:
+    shown = await chat(client, str(toy.gguf_q8), user("x", encoded(1)), _debug_render_only=True)
+    assert shown["_debug_info"]["image_count"] == 1
+
+
+async def test_webp_is_seen(client: httpx.AsyncClient, model: str) -> None:
+    answer = await chat(client, model, user("what?", encoded(1, "webp")))
+    assert answer["done"]
+
+
+async def test_a_projector_beside_several_models_is_nobodys(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    first = make_seeing(tmp_path, "whole").model
+    (tmp_path / "another.gguf").write_bytes(first.read_bytes())
+    shown = await post(client, "/api/show", model=str(first))
+    assert "vision" not in shown["capabilities"]
