@@ -1,0 +1,150 @@
+"""The official `anthropic` package for Python, unchanged, with real models."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Literal
+
+import anthropic
+import pytest
+from pydantic import BaseModel
+
+from tests.clients.conftest import CALLER, MODEL, Doors
+
+pytestmark = [pytest.mark.model, pytest.mark.client("anthropic")]
+HELLO: list[Any] = [{"role": "user", "content": "Say hello."}]
+WEATHER: Any = {
+    "name": "get_weather",
+    "description": "The weather in a city.",
+    "input_schema": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+    },
+}
+# This client no longer has the parameter, which the API still does.
+GREEDY: dict[str, Any] = {"extra_body": {"temperature": 0}}
+SHORT: dict[str, Any] = {"model": MODEL, "max_tokens": 12, **GREEDY}
+
+
+class City(BaseModel):
+    size: Literal["small", "large"]
+    capital: bool
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=url, api_key="unused", max_retries=0) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def asynchronous(url: str) -> AsyncIterator[anthropic.AsyncAnthropic]:
+    async with anthropic.AsyncAnthropic(base_url=url, api_key="unused") as opened:
+        yield opened
+
+
+@pytest.mark.feature("chat", "chat, streamed")
+def test_a_streamed_message_is_the_whole_one_in_pieces(client):
+    whole = client.messages.create(**SHORT, system="Be brief.", messages=HELLO)
+    with client.messages.stream(**SHORT, system="Be brief.", messages=HELLO) as stream:
+        pieces = list(stream.text_stream)
+        last = stream.get_final_message()
+    assert len(pieces) > 1
+    assert "".join(pieces) == last.content[0].text == whole.content[0].text != ""
+    assert (whole.role, whole.type, whole.model) == ("assistant", "message", MODEL)
+    assert last.stop_reason == whole.stop_reason in ("end_turn", "max_tokens")
+    assert last.usage.output_tokens == whole.usage.output_tokens > 0
+
+
+@pytest.mark.feature("chat")
+def test_a_conversation_in_blocks_is_answered(client):
+    cached = {"cache_control": {"type": "ephemeral"}}
+    blocks: Any = [{"type": "text", "text": "My name is Ada.", **cached}]
+    talk: Any = [
+        {"role": "user", "content": blocks},
+        {"role": "assistant", "content": "Hello Ada."},
+        {"role": "user", "content": "And yours?"},
+    ]
+    system: Any = [{"type": "text", "text": "You are Bob.", **cached}]
+    metadata: Any = {"user_id": "ada"}
+    answer = client.messages.create(**SHORT, system=system, messages=talk, metadata=metadata)
+    assert answer.content[0].type == "text"
+    assert answer.usage.input_tokens > 20
+
+
+@pytest.mark.feature("asynchronous")
+async def test_an_answer_is_awaited(asynchronous):
+    answer = await asynchronous.messages.create(**SHORT, messages=HELLO)
+    async with asynchronous.messages.stream(**SHORT, messages=HELLO) as stream:
+        assert await stream.get_final_text() == answer.content[0].text
+
+
+@pytest.mark.feature("tools", "tools, streamed")
+def test_a_tool_is_called_and_its_result_answered(client):
+    asked: dict[str, Any] = {"model": CALLER, "max_tokens": 99, **GREEDY}
+    said: list[Any] = [{"role": "user", "content": "How is the weather in Paris?"}]
+    whole = client.messages.create(**asked, messages=said, tools=[WEATHER])
+    with client.messages.stream(**asked, messages=said, tools=[WEATHER]) as stream:
+        streamed = stream.get_final_message()
+    for answer in (whole, streamed):
+        call = answer.content[-1]
+        assert (call.name, call.input) == ("get_weather", {"city": "Paris"})
+        assert answer.stop_reason == "tool_use"
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "sunny"}
+    talk = [*said, {"role": "assistant", "content": streamed.content}]
+    after = client.messages.create(
+        **asked, messages=[*talk, {"role": "user", "content": [result]}], tools=[WEATHER]
+    )
+    assert after.content
+
+
+@pytest.mark.feature("structured output")
+def test_an_answer_has_the_shape_of_the_class(client):
+    asked: list[Any] = [{"role": "user", "content": "Tell me about Paris as JSON."}]
+    answer = client.messages.parse(
+        model=MODEL, max_tokens=90, messages=asked, output_format=City, **GREEDY
+    )
+    assert isinstance(answer.parsed_output, City)
+
+
+@pytest.mark.feature("thinking")
+def test_thinking_is_asked_of_a_model_that_cannot(client):
+    thinking: Any = {"type": "enabled", "budget_tokens": 1024}
+    answer = client.messages.create(**SHORT, messages=HELLO, thinking=thinking)
+    assert [block.type for block in answer.content] == ["text"]
+
+
+@pytest.mark.feature("token count")
+def test_counted_tokens_are_those_that_are_read(client):
+    asked: Any = {"system": "Be brief.", "messages": HELLO, "model": MODEL}
+    counted = client.messages.count_tokens(**asked)
+    answer = client.messages.create(**asked, max_tokens=1)
+    assert counted.input_tokens == answer.usage.input_tokens
+
+
+@pytest.mark.feature("list, show, running models")
+def test_models_are_listed_page_by_page(client):
+    names = [model.id for model in client.models.list(limit=1)]
+    assert {MODEL, CALLER} <= set(names)
+    assert client.models.retrieve(MODEL).display_name == MODEL
+
+
+@pytest.mark.feature("errors")
+def test_errors_are_the_ones_that_the_package_knows(client):
+    with pytest.raises(anthropic.NotFoundError, match="model 'nope' not found") as refused:
+        client.messages.create(model="nope", max_tokens=5, messages=HELLO)
+    assert refused.value.body["error"]["type"] == "not_found_error"
+    with pytest.raises(anthropic.BadRequestError, match="does not support tools"):
+        client.messages.create(**SHORT, messages=HELLO, tools=[WEATHER])
+    with pytest.raises(anthropic.BadRequestError, match="max_tokens is required"):
+        client.messages.create(**SHORT | {"max_tokens": 0}, messages=HELLO)
+
+
+@pytest.mark.feature("in Jupyter, with its token")
+def test_jupyters_token_opens_the_same_models(doors: Doors):
+    with anthropic.Anthropic(base_url=doors.mount, api_key=doors.token) as client:
+        assert client.messages.create(**SHORT, messages=HELLO).content
+    with (
+        anthropic.Anthropic(base_url=doors.mount, api_key="wrong", max_retries=0) as stranger,
+        pytest.raises(anthropic.PermissionDeniedError, match="authentication required"),
+    ):
+        stranger.messages.create(**SHORT, messages=HELLO)
