@@ -1,8 +1,8 @@
 """What /api/show says about a model.
 
-One difference from Ollama: the Modelfile of a model that prompts through the Jinja template in its
-weights has no TEMPLATE line.  Ollama writes `TEMPLATE {{ .Prompt }}` there, and a model made from
-that Modelfile no longer knows how to chat.
+Two differences from Ollama: the Modelfile of a model without a Go template of its own has no
+TEMPLATE line.  Ollama writes `TEMPLATE {{ .Prompt }}` there, and a model made from that Modelfile
+no longer knows how to chat.  And it has a REQUIRES line, so that nothing is lost.
 """
 
 from collections.abc import Iterator, Mapping
@@ -66,12 +66,12 @@ def _commands(model: Model, system: str, parameters: Mapping[str, Any]) -> Itera
     if model.draft:
         yield Command("draft", model.draft)
     yield from (Command("from", path) for path in model.projectors)
-    template = model.template or ("" if model.chat_template else _DEFAULT_TEMPLATE)
     for name, value in (
-        ("template", template),
+        ("template", model.template),
         ("system", system),
         ("renderer", model.renderer),
         ("parser", model.parser),
+        ("requires", model.requires),
     ):
         if value:
             yield Command(name, value)

@@ -39,6 +39,7 @@ def test_the_modelfile_makes_the_model_again(model: Model) -> None:
         f"FROM {model.path}\n"
         'TEMPLATE """{{ .System }}\n"{{ .Prompt }}""""\n'
         "SYSTEM Be brief.\n"
+        "REQUIRES 0.14.0\n"
         "PARAMETER stop <|a|>\n"
         'PARAMETER stop " b"\n'
         "PARAMETER temperature 0.6\n"
@@ -104,7 +105,7 @@ def test_the_answer_has_the_fields_and_the_order_of_ollamas(model: Model) -> Non
     }
 
 
-def test_weights_that_bring_only_jinja_show_it_and_no_template_line(tmp_path: Path) -> None:
+def test_a_model_without_a_go_template_has_no_template_line(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "w.gguf", tokenizer__chat_template=CHATML)
     answer = show(Library(Settings(models=tmp_path), tmp_path).find(str(path)), False, "", {})
     assert answer.template == CHATML
@@ -112,7 +113,7 @@ def test_weights_that_bring_only_jinja_show_it_and_no_template_line(tmp_path: Pa
     bare = write_gguf(tmp_path / "bare.gguf")
     answer = show(Library(Settings(models=tmp_path), tmp_path).find(str(bare)), False, "", {})
     assert answer.template == "{{ .Prompt }}"
-    assert "TEMPLATE {{ .Prompt }}\n" in answer.modelfile
+    assert "TEMPLATE" not in answer.modelfile
 
 
 def test_a_projector_has_its_own_metadata(tmp_path: Path) -> None:
