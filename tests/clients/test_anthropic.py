@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
 import anthropic
+import ollama
 import pytest
 from pydantic import BaseModel
 
 from tests.clients.conftest import CALLER, MODEL, Doors
+from tests.clients.test_ollama import THINKER
 
 pytestmark = [pytest.mark.model, pytest.mark.client("anthropic")]
 HELLO: list[Any] = [{"role": "user", "content": "Say hello."}]
@@ -97,6 +99,33 @@ def test_a_tool_is_called_and_its_result_answered(client):
     assert after.content
 
 
+@pytest.mark.feature("tools", "chat, streamed")
+def test_a_coding_agents_request_is_taken_as_it_is(client):
+    """With all that Claude Code sends along: betas, caching, context, many tools of many kinds."""
+    cached = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    reminder = "<system-reminder>Be brief.</system-reminder>"
+    said: Any = [{"type": "text", "text": reminder}, {"type": "text", "text": "Hi", **cached}]
+    tools: Any = [WEATHER | {"name": f"tool_{n}"} for n in range(15)]
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    strict = WEATHER["input_schema"] | schema | {"additionalProperties": False}
+    tools += [WEATHER | {"input_schema": strict, **cached}]
+    with client.beta.messages.stream(
+        model=CALLER,
+        max_tokens=99,
+        system=[{"type": "text", "text": "You are an agent.", **cached}],
+        messages=[{"role": "user", "content": said}],
+        tools=tools,
+        thinking={"type": "adaptive"},
+        metadata={"user_id": "user_1_account__session_2"},
+        betas=["claude-code-20250219", "interleaved-thinking-2025-05-14"],
+        context_management={"edits": [{"type": "clear_tool_uses_20250919"}]},
+        output_config={"effort": "medium"},
+        **GREEDY,
+    ) as stream:
+        answer = stream.get_final_message()
+    assert [block.name for block in answer.content if block.type == "tool_use"] == ["get_weather"]
+
+
 @pytest.mark.feature("structured output")
 def test_an_answer_has_the_shape_of_the_class(client):
     asked: list[Any] = [{"role": "user", "content": "Tell me about Paris as JSON."}]
@@ -106,11 +135,24 @@ def test_an_answer_has_the_shape_of_the_class(client):
     assert isinstance(answer.parsed_output, City)
 
 
+@pytest.fixture
+def thinker(url: str) -> Iterator[str]:
+    """A model whose template begins its answers with a thought."""
+    with ollama.Client(url, trust_env=False) as client:
+        client.create("thinks", from_=MODEL, template=THINKER)
+        yield "thinks"
+        client.delete("thinks")
+
+
 @pytest.mark.feature("thinking")
-def test_thinking_is_asked_of_a_model_that_cannot(client):
-    thinking: Any = {"type": "enabled", "budget_tokens": 1024}
-    answer = client.messages.create(**SHORT, messages=HELLO, thinking=thinking)
-    assert [block.type for block in answer.content] == ["text"]
+def test_thoughts_are_blocks_of_a_model_that_has_them(client, thinker):
+    asked: Any = SHORT | {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+    with client.messages.stream(**asked | {"model": thinker}, messages=HELLO) as stream:
+        answer = stream.get_final_message()
+    assert answer.content[0].type == "thinking"
+    assert answer.content[0].thinking
+    plain = client.messages.create(**asked, messages=HELLO)
+    assert [block.type for block in plain.content] == ["text"]
 
 
 @pytest.mark.feature("token count")
