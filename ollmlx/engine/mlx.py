@@ -42,6 +42,7 @@ class MlxBackend:
         folder = Path(path)
         mlx_device.prepare(options)
         config = read_config(folder)
+        self._has_eyes = "vision_config" in config
         self._words = Vocabulary(folder, config)
         self._model = load_weights(folder, config, options.adapters, report)
         on_cuda = mx.cuda.is_available() and not mlx_device.on_cpu()
@@ -71,7 +72,10 @@ class MlxBackend:
         return self._words.detokenize(tokens)
 
     def look(self, files: list[bytes]) -> list[list[int]]:
-        raise BadRequest("this model does not support image input")
+        reason = "this model does not support image input"
+        if self._has_eyes:
+            reason += ": MLX models read text only here, so use a GGUF of it with its projector"
+        raise BadRequest(reason)
 
     def submit(self, job: Generate) -> None:
         try:

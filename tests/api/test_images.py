@@ -1,6 +1,8 @@
 """Images over HTTP, from the request to the token count, on a toy that sees."""
 
 import base64
+import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,17 @@ async def test_what_is_no_image_is_400_and_a_blind_model_says_so(
         refused = await client.post("/api/chat", json=body)
         assert refused.status_code == 400, path
         assert text in refused.json()["error"]
+
+
+async def test_an_mlx_model_that_could_see_names_what_to_use(
+    client: httpx.AsyncClient, toy: ToyModels, tmp_path: Path
+) -> None:
+    folder = tmp_path / "seeing"
+    shutil.copytree(toy.mlx, folder)
+    config = json.loads((folder / "config.json").read_bytes())
+    (folder / "config.json").write_text(json.dumps(config | {"vision_config": {}}))
+    refused = await chat(client, str(folder), user("what?", encoded(1)))
+    assert "use a GGUF" in refused["error"]
 
 
 async def test_a_blind_model_still_shows_its_prompt(
