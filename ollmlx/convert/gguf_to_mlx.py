@@ -108,7 +108,9 @@ def _write_tokenizer(gguf: Gguf, config: Config, folder: Path) -> Config:
     if len(vocabulary.tokens) > config["vocab_size"]:
         size = len(vocabulary.tokens)
         raise NotConvertible(f"{size} tokens do not fit {config['vocab_size']} embeddings")
-    tokenizer.build(vocabulary).save(str(folder / "tokenizer.json"))
+    # Its own `save` tells a full disk as an Exception like any other.
+    text = tokenizer.build(vocabulary).to_str(pretty=True)
+    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
     context = config["max_position_embeddings"]
     _write_json(folder / "tokenizer_config.json", tokenizer.settings(vocabulary, context))
     if isinstance(template := gguf.meta.get("tokenizer.chat_template"), str):

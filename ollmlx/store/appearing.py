@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ollmlx.errors import BadRequest
+from ollmlx.store.blobs import storing
 
 
 class TargetInTheWay(BadRequest):
@@ -30,23 +31,25 @@ def appearing(target: Path, replace: bool = False) -> Iterator[Path]:
     """An empty folder to fill; it becomes `target` if the block ends well and is removed if not.
 
     `replace` allows a model in its place, which stays until then.
-    Raises `TargetInTheWay`, `NotReplaced` and `BeingConverted`.
+    Raises `TargetInTheWay`, `NotReplaced`, `BeingConverted`, and `CannotStore` for what the disk
+    refuses, in the block too.
     """
     target = target.absolute()
     _check(target, replace)
-    target.parent.mkdir(parents=True, exist_ok=True)
     filling = target.parent / f".{target.name}.converting"
-    lock = _claim(filling)
-    try:
-        _recover(target)
-        yield filling
-        _write_through(filling)
-        _check(target, replace)
-        _swap(filling, target)
-    finally:
-        if _is(lock, filling):
-            shutil.rmtree(filling)
-        os.close(lock)
+    with storing(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = _claim(filling)
+        try:
+            _recover(target)
+            yield filling
+            _write_through(filling)
+            _check(target, replace)
+            _swap(filling, target)
+        finally:
+            if _is(lock, filling):
+                shutil.rmtree(filling)
+            os.close(lock)
 
 
 def recover(folder: Path) -> None:

@@ -3,6 +3,9 @@
 import base64
 import hashlib
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -46,14 +49,29 @@ def _make(path: Path) -> Ed25519PrivateKey:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     with storing(path.parent):
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return load(path)  # another process was faster
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(private)
-        path.with_suffix(".pub").write_text(f"{public(key)}\n")
+        with _written(path, private) as whole:
+            try:
+                os.link(whole, path)
+            except FileExistsError:
+                return load(path)  # another process was faster
+        with _written(path, f"{public(key)}\n".encode()) as whole:
+            whole.chmod(0o644)
+            whole.replace(path.with_suffix(".pub"))
     return key
+
+
+@contextmanager
+def _written(beside: Path, data: bytes) -> Iterator[Path]:
+    """A private file in the same folder, whole, which is gone at the end."""
+    descriptor, name = tempfile.mkstemp(dir=beside.parent, prefix=f".{beside.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def public(key: Ed25519PrivateKey) -> str:

@@ -30,7 +30,7 @@ from ollmlx.store.config import Config
 from ollmlx.store.library import Library
 from ollmlx.store.making import Making
 from ollmlx.store.weights import readers
-from ollmlx.wire.native import CreateRequest
+from ollmlx.wire.native import CreateRequest, ErrorResponse
 
 NAMES = ("a", "b", "c")
 
@@ -71,7 +71,8 @@ def create(place: Place, **request: Any) -> None:
     async def run() -> None:
         answer = await creating.create(engine, CreateRequest(**request))
         if isinstance(answer, Whole):
-            raise OllmlxError(str(answer.body))
+            assert isinstance(answer.body, ErrorResponse)
+            raise OllmlxError(answer.body.error)
         assert isinstance(answer, Stream)
         async for _ in answer.frames:
             pass
