@@ -19,6 +19,7 @@ _MEASURES = {
     "stall": "what a long prompt does to streams that run",
     "overhead": "our server against its own backend in this process",
     "bare": "our server against bare mlx-lm or llama.cpp",
+    "rows": "a table by ollmlx.map, against a loop over the plain client",
     "lag": "event-loop lag of a Jupyter server while it streams",
 }
 
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         ],
         "overhead": [_model(), _load(), _threads()],
         "bare": [_model(), _load(), _threads()],
+        "rows": [_model(), _rounds(), _sized("--rows", 200, "rows of the table")],
         "lag": [
             *(_model(), _sized("--streams", 16, "streams at once")),
             *(_sized("--tokens", 32, "tokens a stream"), _sized("--idle", 5, "seconds of quiet")),

@@ -14,7 +14,7 @@ class Argument:
     names: tuple[str, ...]
     help: str
     completes: str = ""
-    """What its value is: `model`, `variable`, or nothing that could be listed."""
+    """What its value is: `model`, `variable`, `shape`, or nothing that could be listed."""
     how: Mapping[str, Any] = field(default_factory=dict)
     """For argparse."""
 
@@ -54,7 +54,7 @@ CELL = (
         "--format",
         metavar="json|NAME|FILE",
         help="JSON, or the type or JSON Schema in a variable or file",
-        completes="variable",
+        completes="shape",
     ),
     _one(
         "--think",

@@ -86,9 +86,9 @@ def _follow(what: str, frames: Iterable[ProgressResponse]) -> None:
         for frame in frames:
             status = frame.status or status
             transfer.see(frame)
-            bar.show(f"{what}: {status}" if not frame.total else transfer.drawn(what))
+            bar.show(transfer.drawn(what) if frame.total else f"{what}: {status}")
     finally:
-        bar.show(f"{what}: {status}", final=True)
+        bar.show(f"{what}: {status}".removesuffix(": "), final=True)
 
 
 class _Transfer:

@@ -7,18 +7,16 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 
 from ollmlx.batch.accessors import register
-from ollmlx.notebook.completion import complete
+from ollmlx.notebook import completion
 from ollmlx.notebook.magics import OllmlxMagics
 
-_NAMES = ("%ollmlx", "%%ollmlx")
 _MAGICS = "OllmlxMagics"
 
 
 def load(shell: InteractiveShell) -> None:
     """Loading it again begins afresh: conversations are forgotten."""
     shell.register_magics(OllmlxMagics)
-    for name in _NAMES:
-        shell.set_hook("complete_command", complete, str_key=name)
+    completion.install(shell)
     # pandas and polars are imported by some later cell, or never.
     shell.events.register("post_run_cell", _after_cell)
     register()
@@ -26,6 +24,7 @@ def load(shell: InteractiveShell) -> None:
 
 def unload(shell: InteractiveShell) -> None:
     shell.events.unregister("post_run_cell", _after_cell)
+    completion.uninstall(shell)
     magics = shell.magics_manager
     loaded = magics.registry.pop(_MAGICS, None)
     if isinstance(loaded, OllmlxMagics):

@@ -39,15 +39,16 @@ def convert(session: Session, given: Namespace) -> None:
     with Program([*_COMMAND, "convert", *flags, "--", *names]) as program:
         try:
             for line, stays in program.drawings():
-                if _BAR in line:
-                    bar.show(drawn := line)
-                elif stays:
+                if stays and _BAR not in line:
                     said.append(line)
+                else:
+                    bar.show(drawn := line)
             status = program.status()
         except KeyboardInterrupt:
             raise Interrupted("stopped; nothing was made") from None
         finally:
-            bar.show(drawn, final=True)
+            if drawn:
+                bar.show(drawn, final=True)
     text = "\n".join(said)
     if status:
         raise Failed(text.removeprefix("Error: ") or f"converting ended with status {status}")

@@ -7,7 +7,10 @@ import re
 import subprocess
 from collections.abc import Iterator, Sequence
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_BACK = re.compile(r"\x1b\[(?:\d*A|1?G|2K)")
+"""Goes back to draw over what is there, as a carriage return does."""
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]")
+"""Colours, cursors and spinners."""
 _ENDS = re.compile(r"(\r?\n|\r)")
 
 
@@ -36,12 +39,16 @@ class Program:
 
     def drawings(self) -> Iterator[tuple[str, bool]]:
         """Each line whenever it is drawn, and whether it will stay as it is."""
-        decoder, begun = codecs.getincrementaldecoder("utf-8")("replace"), ""
+        decoder, begun, passing = codecs.getincrementaldecoder("utf-8")("replace"), "", ""
         while piece := self._read():
-            *whole, begun = _ENDS.split(begun + decoder.decode(piece))
+            drawn = _BACK.sub("\r", begun + decoder.decode(piece))
+            *whole, begun = _ENDS.split(drawn)
             for line, end in zip(whole[::2], whole[1::2], strict=True):
-                if text := _ESCAPES.sub("", line).strip():
-                    yield text, end != "\r"
+                text, stays = _ESCAPES.sub("", line).strip(), end != "\r"
+                # The last drawing of what went on ends like a line, and says nothing new.
+                if text and text != passing:
+                    yield text, stays
+                passing = passing if stays else text
         if begun.strip():
             yield _ESCAPES.sub("", begun).strip(), True
 
