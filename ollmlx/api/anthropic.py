@@ -4,7 +4,15 @@ from typing import Any
 
 from msgspec import structs
 
-from ollmlx.api import anthropic_answer, anthropic_stream, generate, options, requests, writing
+from ollmlx.api import (
+    anthropic_answer,
+    anthropic_stream,
+    generate,
+    images,
+    options,
+    requests,
+    writing,
+)
 from ollmlx.api.answers import Answer, Stream
 from ollmlx.api.anthropic_answer import Head
 from ollmlx.api.anthropic_messages import native_messages, native_tools, searches_web
@@ -38,9 +46,7 @@ async def messages(engine: Engine, request: wire.MessagesRequest) -> Answer:
 
 
 async def count_tokens(engine: Engine, request: wire.CountTokensRequest) -> Answer:
-    """The tokens of the prompt that the model's template makes; those of pictures are not among
-    them.
-    """
+    """The tokens of the prompt that the model's template makes, and of the pictures in it."""
     if not request.model:
         raise Malformed("model is required")
     chat = await _native(engine, request, {})
@@ -49,7 +55,10 @@ async def count_tokens(engine: Engine, request: wire.CountTokensRequest) -> Answ
     prompt = answer.debug_info.rendered_template if answer and answer.debug_info else ""
     model = await requests.find(engine, request.model)
     async with requests.lend(engine, model, options.merge(model, {}), None) as process:
-        tokens = await writing.read(process, prompt)
+        pictures = images.shown(chat.messages)
+        looked = await images.look(process, model, pictures, render_only=True)
+        media = [looked[picture] for picture in pictures]
+        tokens = await writing.read(process, prompt, media=media)
     return whole(wire.CountTokensResponse(len(tokens)))
 
 
