@@ -9,7 +9,7 @@ from typing import Any
 
 from ollmlx.api import images
 from ollmlx.api import options as opts
-from ollmlx.engine import grammar
+from ollmlx.engine import formats
 from ollmlx.engine import media as runs
 from ollmlx.engine.jobs import Delta, Generate, Medium, TokenLogprob, Usage
 from ollmlx.engine.process import ModelProcess
@@ -65,7 +65,7 @@ async def write(
     The last one is missing when the model only repeats itself.  Raises what makes the request
     impossible before the first chunk.
     """
-    constraint = await asyncio.to_thread(grammar.from_format, writing.format)
+    constraint = await asyncio.to_thread(formats.from_format, writing.format)
     tokens = fit_prompt(process, writing)
     if constraint and parser.thinking:
         # The grammar holds for the answer and not for the thoughts: those are written freely,

@@ -8,6 +8,7 @@ import mlx.core as mx
 from ollmlx.engine.grammar import Matcher
 from ollmlx.engine.jobs import Delta, Failed, Finish, Generate, Usage
 from ollmlx.engine.mlx_sampling import (
+    Bias,
     Constraint,
     Penalties,
     Processor,
@@ -116,7 +117,9 @@ class Row:
 
     def _guarded_processors(self) -> list[Processor]:
         penalties = Penalties(self.job.sampling, self._num_ctx)
-        wanted = [self._recorder, self._constraint, penalties if penalties.wanted else None]
+        bias = Bias(self.job.sampling) if self.job.sampling.logit_bias else None
+        bends = penalties if penalties.wanted else None
+        wanted = [self._recorder, bias, bends, self._constraint]
         return [self._guarded(p, lambda logits: logits) for p in wanted if p is not None]
 
     def _guarded(

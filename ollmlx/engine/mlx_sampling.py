@@ -153,6 +153,17 @@ class Penalties:
         return mx.where(counts > 0, lowered, logits)
 
 
+class Bias:
+    """Adds to the logits of some tokens."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._tokens = mx.array(list(sampling.logit_bias))
+        self._values = mx.array(list(sampling.logit_bias.values()), mx.float32)
+
+    def __call__(self, tokens: mx.array, logits: mx.array) -> mx.array:
+        return logits.at[:, self._tokens].add(self._values)
+
+
 class Constraint:
     """Keeps an answer inside a grammar."""
 

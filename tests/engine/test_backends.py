@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ollmlx.engine.backend import load
-from ollmlx.engine.grammar import from_format
+from ollmlx.engine.formats import from_format
 from ollmlx.engine.jobs import (
     Delta,
     Embed,

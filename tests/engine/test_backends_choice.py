@@ -6,13 +6,15 @@ import string
 import numpy as np
 import pytest
 
-from ollmlx.engine.grammar import from_format
+from ollmlx.engine.formats import from_format
+from ollmlx.engine.grammar import tag
 from ollmlx.engine.jobs import (
     Sampling,
 )
 from tests.engine.answers import answer as ask
 from tests.engine.answers import drive as finish
 from tests.engine.asking import Open, job
+from tests.toy import CHAT
 
 SCHEMA = {
     "type": "object",
@@ -123,3 +125,32 @@ def test_a_grammar_nobody_can_read_fails_its_job_alone(random_toy: Open) -> None
     assert answers[1].failed is not None
     assert answers[1].failed.status == 400
     assert answers[2].finish == "length"
+
+
+def test_a_bias_forbids_and_forces_tokens_and_leaves_their_logprobs(random_toy: Open) -> None:
+    backend = random_toy()
+    plain = ask(backend, job(backend, max_tokens=8, logprobs=1))
+    first = plain.tokens[0]
+    without = Sampling(temperature=0, logit_bias={first: -1000.0})
+    changed = ask(backend, job(backend, max_tokens=8, sampling=without, logprobs=1))
+    assert first not in changed.tokens
+    assert changed.logprobs[0].top[0][0] == plain.logprobs[0].top[0][0]
+    assert changed.logprobs[0].top[0][1] == pytest.approx(plain.logprobs[0].top[0][1], abs=1e-5)
+    forced = Sampling(temperature=1.0, seed=1, logit_bias={97: 1000.0})
+    assert set(ask(backend, job(backend, max_tokens=8, sampling=forced)).tokens) == {97}
+
+
+def test_a_tag_in_a_grammar_is_the_models_own_token(random_toy: Open) -> None:
+    backend = random_toy()
+    grammar = f"start: {tag('<tool_call>{')} {tag('<unknown>')} /x/"
+    answer = ask(backend, job(backend, grammar=grammar))
+    assert answer.text == "<tool_call>{<unknown>x"
+    assert answer.tokens[0] == backend.tokenize("<tool_call>", False)[0]
+
+
+def test_free_text_in_a_grammar_has_no_special_tokens(scripted_toy: Open) -> None:
+    backend = scripted_toy()
+    prompt = CHAT + "<|tools|>"
+    assert "<tool_call>" in ask(backend, job(backend, prompt)).text
+    answer = ask(backend, job(backend, prompt, grammar="start: /(?s:.*)/", max_tokens=10))
+    assert "<tool_call>" not in answer.text

@@ -1,11 +1,9 @@
-import json
-from typing import Any
-
 import numpy as np
 import pytest
 from llguidance import LLTokenizer
 
-from ollmlx.engine.grammar import Matcher, from_format
+from ollmlx.engine.formats import from_format
+from ollmlx.engine.grammar import Matcher
 from ollmlx.errors import BadRequest, OllmlxError
 
 
@@ -13,111 +11,6 @@ from ollmlx.errors import BadRequest, OllmlxError
 def tokenizer() -> LLTokenizer:
     """A token a byte, and an end token."""
     return LLTokenizer("byte")
-
-
-def accepted(tokenizer: LLTokenizer, format: Any, text: str) -> bool:
-    matcher = Matcher(tokenizer, from_format(format), tokenizer.vocab_size)
-    for byte in text.encode():
-        if not matcher.allowed()[byte]:
-            return False
-        matcher.consume(byte)
-    return bool(matcher.allowed()[tokenizer.eos_token])
-
-
-@pytest.mark.parametrize("format", [None, ""])
-def test_no_format_is_no_grammar(format: Any) -> None:
-    assert from_format(format) == ""
-
-
-def test_json_is_any_object(tokenizer: LLTokenizer) -> None:
-    assert accepted(tokenizer, "json", json.dumps({"a": [1, None, "é"], "b": {}}, indent=2))
-    assert not accepted(tokenizer, "json", "[1]")
-    assert not accepted(tokenizer, "json", '{"a": 1')
-
-
-def test_a_schema_is_kept_with_its_order(tokenizer: LLTokenizer) -> None:
-    schema = {
-        "type": "object",
-        "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
-        "required": ["name", "age"],
-    }
-    assert accepted(tokenizer, schema, '{"name": "Ada", "age": 36}')
-    assert not accepted(tokenizer, schema, '{"age": 36, "name": "Ada"}')
-    assert not accepted(tokenizer, schema, '{"name": "Ada", "age": -1}')
-
-
-def test_only_the_named_properties_come_unless_others_are_asked_for(
-    tokenizer: LLTokenizer,
-) -> None:
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
-    assert accepted(tokenizer, schema, '{"a": 1}')
-    assert not accepted(tokenizer, schema, '{"a": 1, "b": 2}')
-    assert accepted(tokenizer, schema | {"additionalProperties": True}, '{"a": 1, "b": 2}')
-
-
-def test_the_parts_of_a_join_stay_open(tokenizer: LLTokenizer) -> None:
-    named = [{"properties": {name: {"type": "integer"}}, "required": [name]} for name in "ab"]
-    assert accepted(tokenizer, {"type": "object", "allOf": named}, '{"a": 1, "b": 2}')
-
-
-def test_white_space_is_bounded(tokenizer: LLTokenizer) -> None:
-    assert accepted(tokenizer, "json", '{\n\n    "a": 1\n}')
-    assert not accepted(tokenizer, "json", '{   "a": 1}')
-    assert not accepted(tokenizer, "json", '{\n\n\n"a": 1}')
-    assert not accepted(tokenizer, "json", "{} ")
-
-
-def test_one_of_is_read_as_any_of(tokenizer: LLTokenizer) -> None:
-    schema = {"oneOf": [{"type": "integer"}, {"type": "boolean"}]}
-    assert accepted(tokenizer, schema, "true")
-    assert accepted(tokenizer, schema, "7")
-
-
-def test_a_format_nobody_knows_is_a_remark(tokenizer: LLTokenizer) -> None:
-    schema = {"type": "array", "items": {"type": "string", "format": "path"}}
-    assert accepted(tokenizer, schema, '["/etc"]')
-
-
-def test_data_that_looks_like_a_format_is_left_alone(tokenizer: LLTokenizer) -> None:
-    value = {"format": "path"}
-    schema = {
-        "type": "object",
-        "properties": {"a": {"type": "string", "format": "path"}, "b": {"const": value}},
-        "required": ["a", "b"],
-        "additionalProperties": False,
-    }
-    assert accepted(tokenizer, schema, '{"a": "", "b": {"format": "path"}}')
-    assert not accepted(tokenizer, schema, '{"a": "", "b": {}}')
-
-
-@pytest.mark.parametrize(
-    ("format", "quoted"),
-    [("xml", r'"\"xml\""'), (5, '"5"'), ([1], '"[1]"'), (True, '"true"')],
-)
-def test_other_formats_are_refused_in_ollamas_words(format: Any, quoted: str) -> None:
-    with pytest.raises(OllmlxError) as caught:
-        from_format(format)
-    assert caught.value.status == 500
-    assert str(caught.value) == (
-        f'invalid format: {quoted}; expected "json" or a valid JSON Schema object'
-    )
-
-
-@pytest.mark.parametrize(
-    ("schema", "named"),
-    [
-        ({"not": {}}, "not"),
-        ({"type": "array", "uniqueItems": True}, "uniqueItems"),
-        ({"type": "object", "properties": {"a": {"if": {}}}}, "if"),
-        ({"type": "strng"}, "strng"),
-        ({"$ref": "#/$defs/gone"}, "gone"),
-    ],
-)
-def test_a_schema_that_cannot_be_kept_is_refused_by_name(
-    schema: dict[str, Any], named: str
-) -> None:
-    with pytest.raises(BadRequest, match=named):
-        from_format(schema)
 
 
 def test_a_bad_grammar_is_refused(tokenizer: LLTokenizer) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from llama_cpp import llama_cpp as llama
 
-from ollmlx.engine.grammar import from_format
+from ollmlx.engine.formats import from_format
 from ollmlx.engine.jobs import Generate, LoadOptions, Sampling
 from ollmlx.engine.llamacpp import LlamaCppBackend
 from tests.engine.answers import GREEDY, answer, drive

@@ -18,7 +18,8 @@ from mlx_lm import stream_generate
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.models import lfm2
 
-from ollmlx.engine.grammar import Matcher, from_format
+from ollmlx.engine.formats import from_format
+from ollmlx.engine.grammar import Matcher
 from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOptions, Sampling
 from ollmlx.engine.mlx import MlxBackend
 from ollmlx.engine.mlx_cuda import flatten_rows, warm

@@ -1,0 +1,227 @@
+"""What a `format` allows, byte by byte; and what is refused before a model sees it."""
+
+import json
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from llguidance import LLTokenizer
+
+from ollmlx.engine.formats import LARGEST, from_format
+from ollmlx.engine.grammar import Matcher
+from ollmlx.errors import BadRequest, OllmlxError
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> LLTokenizer:
+    """A token a byte, and an end token."""
+    return LLTokenizer("byte")
+
+
+def accepted(tokenizer: LLTokenizer, format: Any, text: str) -> bool:
+    matcher = Matcher(tokenizer, from_format(format), tokenizer.vocab_size)
+    for byte in text.encode():
+        if not matcher.allowed()[byte]:
+            return False
+        matcher.consume(byte)
+    return bool(matcher.allowed()[tokenizer.eos_token])
+
+
+@pytest.mark.parametrize("format", [None, ""])
+def test_no_format_is_no_grammar(format: Any) -> None:
+    assert from_format(format) == ""
+
+
+def test_json_is_any_object(tokenizer: LLTokenizer) -> None:
+    assert accepted(tokenizer, "json", json.dumps({"a": [1, None, "é"], "b": {}}, indent=2))
+    assert not accepted(tokenizer, "json", "[1]")
+    assert not accepted(tokenizer, "json", '{"a": 1')
+
+
+def test_a_schema_is_kept_with_its_order(tokenizer: LLTokenizer) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
+        "required": ["name", "age"],
+    }
+    assert accepted(tokenizer, schema, '{"name": "Ada", "age": 36}')
+    assert not accepted(tokenizer, schema, '{"age": 36, "name": "Ada"}')
+    assert not accepted(tokenizer, schema, '{"name": "Ada", "age": -1}')
+
+
+def test_only_the_named_properties_come_unless_others_are_asked_for(
+    tokenizer: LLTokenizer,
+) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    assert accepted(tokenizer, schema, '{"a": 1}')
+    assert not accepted(tokenizer, schema, '{"a": 1, "b": 2}')
+    assert accepted(tokenizer, schema | {"additionalProperties": True}, '{"a": 1, "b": 2}')
+
+
+def test_the_parts_of_a_join_stay_open(tokenizer: LLTokenizer) -> None:
+    named = [{"properties": {name: {"type": "integer"}}, "required": [name]} for name in "ab"]
+    assert accepted(tokenizer, {"type": "object", "allOf": named}, '{"a": 1, "b": 2}')
+
+
+def test_white_space_is_bounded(tokenizer: LLTokenizer) -> None:
+    assert accepted(tokenizer, "json", '{\n\n    "a": 1\n}')
+    assert not accepted(tokenizer, "json", '{   "a": 1}')
+    assert not accepted(tokenizer, "json", '{\n\n\n"a": 1}')
+    assert not accepted(tokenizer, "json", "{} ")
+
+
+def test_one_of_is_read_as_any_of(tokenizer: LLTokenizer) -> None:
+    schema = {"oneOf": [{"type": "integer"}, {"type": "boolean"}]}
+    assert accepted(tokenizer, schema, "true")
+    assert accepted(tokenizer, schema, "7")
+
+
+def test_a_format_nobody_knows_is_a_remark(tokenizer: LLTokenizer) -> None:
+    schema = {"type": "array", "items": {"type": "string", "format": "path"}}
+    assert accepted(tokenizer, schema, '["/etc"]')
+
+
+def test_data_that_looks_like_a_format_is_left_alone(tokenizer: LLTokenizer) -> None:
+    value = {"format": "path"}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string", "format": "path"}, "b": {"const": value}},
+        "required": ["a", "b"],
+        "additionalProperties": False,
+    }
+    assert accepted(tokenizer, schema, '{"a": "", "b": {"format": "path"}}')
+    assert not accepted(tokenizer, schema, '{"a": "", "b": {}}')
+
+
+@pytest.mark.parametrize(
+    ("format", "quoted"),
+    [("xml", r'"\"xml\""'), (5, '"5"'), ([1], '"[1]"'), (True, '"true"')],
+)
+def test_other_formats_are_refused_in_ollamas_words(format: Any, quoted: str) -> None:
+    with pytest.raises(OllmlxError) as caught:
+        from_format(format)
+    assert caught.value.status == 500
+    assert str(caught.value) == (
+        f'invalid format: {quoted}; expected "json" or a valid JSON Schema object'
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema", "named"),
+    [
+        ({"not": {}}, "not"),
+        ({"type": "array", "uniqueItems": True}, "uniqueItems"),
+        ({"type": "object", "properties": {"a": {"if": {}}}}, "if"),
+        ({"type": "strng"}, "strng"),
+        ({"$ref": "#/$defs/gone"}, "gone"),
+    ],
+)
+def test_a_schema_that_cannot_be_kept_is_refused_by_name(
+    schema: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(BadRequest, match=named):
+        from_format(schema)
+
+
+@pytest.mark.parametrize(
+    ("format", "kept", "broken"),
+    [
+        ({"type": "regex", "pattern": r"[a-c]{2}/\d+"}, "ab/7", "ad/7"),
+        ({"type": "regex", "pattern": "yes|no"}, "no", "yesno"),
+        ({"type": "choice", "choices": ["a", "ab", 'q"\n😀\x7f']}, 'q"\n😀\x7f', "b"),
+        ({"type": "lark", "grammar": 'start: "a" x\nx: %json {"type": "integer"}'}, "a12", "ab"),
+        ({"type": "gbnf", "grammar": 'root ::= "a" x*\nx ::= [b-d]'}, "abcd", "ae"),
+    ],
+)
+def test_grammars_of_other_notations_are_kept(
+    tokenizer: LLTokenizer, format: Any, kept: str, broken: str
+) -> None:
+    assert accepted(tokenizer, format, kept)
+    assert not accepted(tokenizer, format, broken)
+
+
+@pytest.mark.parametrize(
+    ("format", "named"),
+    [
+        ({"type": "regex"}, "needs pattern"),
+        ({"type": "regex", "pattern": "a", "flags": "i"}, "does not know flags"),
+        ({"type": "regex", "pattern": ""}, "not empty"),
+        ({"type": "regex", "pattern": 5}, "must be a text"),
+        ({"type": "regex", "pattern": "(?=a)b"}, "look-around"),
+        ({"type": "regex", "pattern": "["}, "unclosed character class"),
+        ({"type": "choice", "choices": []}, "list of texts"),
+        ({"type": "choice", "choices": ["a", 1]}, "list of texts"),
+        ({"type": "choice", "choices": "ab"}, "list of texts"),
+        ({"type": "lark", "grammar": "start: nothing"}, "unknown name"),
+        ({"type": "lark", "grammar": 'start: "\ud800"'}, "invalid lark"),
+        ({"type": "gbnf", "grammar": "root ::= nothing"}, "not found"),
+        ({"type": "gbnf", "grammar": 'x ::= "a"'}, "No 'root' rule"),
+    ],
+)
+def test_what_is_no_such_grammar_is_refused_by_name(format: Any, named: str) -> None:
+    with pytest.raises(BadRequest, match=named):
+        from_format(format)
+
+
+def test_a_models_own_tokens_may_stand_in_a_grammar() -> None:
+    lark = 'start: "a" <|im_end|>'
+    assert from_format({"type": "lark", "grammar": lark}) == lark
+
+
+def _deep(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+def _chain(rules: int) -> str:
+    return "start: x0\n" + "\n".join(f'x{i}: "a" x{i + 1}' for i in range(rules))
+
+
+def _linked(count: int) -> dict[str, Any]:
+    links = {f"a{i}": {"items": {"$ref": f"#/$defs/a{i + 1}"}} for i in range(count)}
+    return {"$ref": "#/$defs/a0", "$defs": links | {f"a{count}": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    "format",
+    [
+        _deep(900),
+        _linked(5000),
+        {"enum": [str(i) for i in range(100_000)]},
+        {
+            "allOf": [
+                {"anyOf": [{"const": i}, {"const": -i}, {"type": "string"}]} for i in range(25)
+            ]
+        },
+        {"type": "lark", "grammar": _chain(20_000)},
+        {"type": "lark", "grammar": "start: " + "(" * 20_000 + '"a"' + ")" * 20_000},
+        {"type": "gbnf", "grammar": "root ::= " + "(" * 20_000},
+        {"type": "regex", "pattern": "(" * 20_000 + "a" + ")" * 20_000},
+        {"type": "regex", "pattern": "a" * (LARGEST + 1)},
+        {"type": "choice", "choices": ["a" * LARGEST]},
+    ],
+    ids=lambda format: f"{format.get('type')}-{len(str(format))}",
+)
+def test_a_hostile_grammar_is_refused_at_once(format: Any) -> None:
+    started = time.monotonic()
+    with pytest.raises(BadRequest):
+        from_format(format)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("pattern", ["((a{1000}){1000}){1000}", "(.*a){20}b.{500}", "(a|aa)+$"])
+def test_a_bomb_of_a_pattern_fails_its_own_answer_only(
+    tokenizer: LLTokenizer, pattern: str
+) -> None:
+    started = time.monotonic()
+    with suppress(OllmlxError):
+        accepted(tokenizer, {"type": "regex", "pattern": pattern}, "a" * 50)
+    assert time.monotonic() - started < 5
+
+
+def test_unbounded_repetition_needs_no_room(tokenizer: LLTokenizer) -> None:
+    schema = {"type": "array", "minItems": 100_000, "items": {"type": "integer"}}
+    assert not accepted(tokenizer, schema, "[1, 2]")
