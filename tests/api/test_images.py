@@ -196,3 +196,17 @@ async def test_a_projector_beside_several_models_is_nobodys(
     (tmp_path / "another.gguf").write_bytes(first.read_bytes())
     shown = await post(client, "/api/show", model=str(first))
     assert "vision" not in shown["capabilities"]
+
+
+async def test_anthropics_blocks_carry_images_and_their_tokens_are_counted(
+    client: httpx.AsyncClient, model: str
+) -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": encoded(1)}
+    image = {"type": "image", "source": source}
+    content = [{"type": "text", "text": "what?"}, image]
+    body = {"model": model, "messages": [{"role": "user", "content": content}]}
+    answered = await post(client, "/v1/messages", max_tokens=4, **body)
+    counted = await post(client, "/v1/messages/count_tokens", **body)
+    native = await chat(client, model, user("what?", encoded(1)))
+    assert answered["usage"]["input_tokens"] == native["prompt_eval_count"]
+    assert counted["input_tokens"] == native["prompt_eval_count"]
