@@ -26,6 +26,11 @@ class Shape:
 
 TOY = Shape(hidden=64, feed_forward=128, heads=4, layers=2)
 MINILM = Shape(hidden=384, feed_forward=1536, heads=12, layers=6)
+HEAD: Weights = {
+    "classifier.out_proj.weight": np.linspace(-0.5, 0.5, TOY.hidden, dtype=np.float32)[None],
+    "classifier.out_proj.bias": np.array([0.25], np.float32),
+}
+"""A ranker's last step: a vector to its score."""
 
 
 def make_toy_bert(folder: Path) -> Path:
@@ -34,6 +39,19 @@ def make_toy_bert(folder: Path) -> Path:
     pieces = _toy_pieces()
     path = folder / "toy-bert.F32.gguf"
     _write(path, TOY, pieces, _toy_weights(TOY, len(pieces)), gguf.LlamaFileType.ALL_F32)
+    return path
+
+
+def make_toy_ranker(folder: Path, pooling: gguf.PoolingType = gguf.PoolingType.RANK) -> Path:
+    """A cross-encoder: the toy, with a score out of what it makes of the first token.
+
+    With another pooling it is that first token's vector.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = _toy_pieces()
+    path = folder / f"toy-{pooling.name.lower()}.F32.gguf"
+    weights = {**_toy_weights(TOY, len(pieces)), **HEAD}
+    _write(path, TOY, pieces, weights, gguf.LlamaFileType.ALL_F32, pooling)
     return path
 
 
@@ -54,7 +72,12 @@ def make_minilm(folder: Path) -> Path:
 
 
 def _write(
-    path: Path, shape: Shape, pieces: list[str], weights: Weights, kind: gguf.LlamaFileType
+    path: Path,
+    shape: Shape,
+    pieces: list[str],
+    weights: Weights,
+    kind: gguf.LlamaFileType,
+    pooling: gguf.PoolingType = gguf.PoolingType.MEAN,
 ) -> None:
     writer = gguf.GGUFWriter(path, "bert")
     writer.add_name(path.name.partition(".")[0])
@@ -66,7 +89,7 @@ def _write(
     writer.add_layer_norm_eps(1e-12)
     writer.add_causal_attention(False)
     writer.add_token_type_count(2)
-    writer.add_pooling_type(gguf.PoolingType.MEAN)
+    writer.add_pooling_type(pooling)
     writer.add_file_type(kind)
     _write_pieces(writer, pieces)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, shape.layers)

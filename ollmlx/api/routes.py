@@ -19,14 +19,16 @@ from ollmlx.api import (
     models,
     openai_chat,
     openai_completions,
+    openapi,
+    rerank,
     responses,
     tokens,
     transcriptions,
     transfers,
 )
-from ollmlx.api.answers import Answer
+from ollmlx.api.answers import Answer, Whole
+from ollmlx.wire import additions, native
 from ollmlx.wire import anthropic as anthropic_wire
-from ollmlx.wire import native
 from ollmlx.wire import openai as wire
 from ollmlx.wire.responses import ResponsesRequest
 
@@ -60,9 +62,14 @@ class Route:
         return "missing request body" if native else "EOF"
 
 
+async def described(_engine: Any, _parameter: str) -> Answer:
+    return Whole(openapi.document(ROUTES))
+
+
 ROUTES = (
     Route("GET", "/", models.root),
     Route("HEAD", "/", models.root),
+    Route("GET", "/openapi.json", described),
     Route("GET", "/api/version", models.version),
     Route("HEAD", "/api/version", models.version),
     Route("GET", "/api/status", models.status),
@@ -76,8 +83,9 @@ ROUTES = (
     Route("POST", "/api/chat", generate.chat, native.ChatRequest),
     Route("POST", "/api/embed", embed.embed, native.EmbedRequest),
     Route("POST", "/api/embeddings", embed.embeddings, native.EmbeddingRequest),
-    Route("POST", "/api/tokenize", tokens.tokenize, native.TokenizeRequest),
-    Route("POST", "/api/detokenize", tokens.detokenize, native.DetokenizeRequest),
+    Route("POST", "/api/tokenize", tokens.tokenize, additions.TokenizeRequest),
+    Route("POST", "/api/detokenize", tokens.detokenize, additions.DetokenizeRequest),
+    Route("POST", "/api/rerank", rerank.rerank, additions.RerankRequest),
     Route("POST", "/api/pull", transfers.pull, native.PullRequest),
     Route("POST", "/api/push", transfers.push, native.PushRequest),
     Route("POST", "/api/create", creating.create, native.CreateRequest),
@@ -105,6 +113,7 @@ ROUTES = (
     Route("POST", "/api/chat/completions", openai_chat.chat, wire.ChatCompletionRequest),
     Route("POST", "/v1/completions", openai_completions.completions, wire.CompletionRequest),
     Route("POST", "/v1/embeddings", embed.openai_embeddings, wire.EmbeddingsRequest),
+    Route("POST", "/v1/rerank", rerank.openai_rerank, additions.RerankRequest),
     Route("POST", "/v1/responses", responses.responses, ResponsesRequest),
     Route("POST", "/v1/audio/transcriptions", transcriptions.transcriptions, form=True),
 )

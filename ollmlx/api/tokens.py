@@ -10,30 +10,30 @@ from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest
-from ollmlx.wire import native
+from ollmlx.wire import additions as wire
 
 
-async def tokenize(engine: Engine, request: native.TokenizeRequest) -> Answer:
+async def tokenize(engine: Engine, request: wire.TokenizeRequest) -> Answer:
     started = time.perf_counter_ns()
     async with _lent(engine, request) as process:
         loaded = time.perf_counter_ns()
         (tokens,) = await process.tokenize([request.text], special=request.special is not False)
     ended = time.perf_counter_ns()
-    return Whole(native.TokenizeResponse(request.model, tokens, ended - started, loaded - started))
+    return Whole(wire.TokenizeResponse(request.model, tokens, ended - started, loaded - started))
 
 
-async def detokenize(engine: Engine, request: native.DetokenizeRequest) -> Answer:
+async def detokenize(engine: Engine, request: wire.DetokenizeRequest) -> Answer:
     started = time.perf_counter_ns()
     async with _lent(engine, request) as process:
         loaded = time.perf_counter_ns()
         text = await _text(process, request.tokens)
     ended = time.perf_counter_ns()
-    return Whole(native.DetokenizeResponse(request.model, text, ended - started, loaded - started))
+    return Whole(wire.DetokenizeResponse(request.model, text, ended - started, loaded - started))
 
 
 async def text_of(engine: Engine, model: str, tokens: list[int]) -> str:
     """Raises `BadRequest` for tokens that the model does not have."""
-    async with _lent(engine, native.DetokenizeRequest(model)) as process:
+    async with _lent(engine, wire.DetokenizeRequest(model)) as process:
         return await _text(process, tokens)
 
 
@@ -54,7 +54,7 @@ async def _text(process: ModelProcess, tokens: list[int]) -> str:
 
 @asynccontextmanager
 async def _lent(
-    engine: Engine, request: native.TokenizeRequest | native.DetokenizeRequest
+    engine: Engine, request: wire.TokenizeRequest | wire.DetokenizeRequest
 ) -> AsyncGenerator[ModelProcess, None]:
     if not request.model.strip():
         raise BadRequest("model is required")

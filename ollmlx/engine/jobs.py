@@ -125,6 +125,16 @@ class Cancel(Struct, tag="cancel", frozen=True):
 Command = Load | Generate | Embed | Tokenize | Detokenize | Look | Cancel
 
 
+class Ranking(Struct, frozen=True):
+    """How a cross-encoder reads a query and a document, which are tokens here."""
+
+    before: list[int] = []
+    between: list[int] = []
+    after: list[int] = []
+    template: str = ""
+    """A model's own text instead, with `{query}` and `{document}`."""
+
+
 class ModelInfo(Struct, frozen=True):
     """What a loaded model turned out to be."""
 
@@ -144,6 +154,8 @@ class ModelInfo(Struct, frozen=True):
     can_generate: bool = True
     can_shift: bool = True
     """Whether generation may go on past a full window."""
+    ranking: Ranking | None = None
+    """What a query and a document need around them; None for a model that does not rank."""
 
 
 class Progress(Struct, tag="progress", frozen=True):

@@ -1,7 +1,7 @@
 """Vectors of texts: as many texts in a batch as fit, pooled as the GGUF says, else averaged.
 
-A model that reads both ways must see a text whole, so its batch is as long as its window.  One
-that reads forwards takes a text in chunks, and its tokens are pooled here.
+A model that reads both ways must see a text whole, and so must one that ranks, so its batch is as
+long as its window.  One that reads forwards takes a text in chunks, and its tokens are pooled here.
 """
 
 from collections import deque
@@ -61,8 +61,8 @@ class Embedder:
     """The embed jobs of one model.  Raises `LoadFailed` where its context cannot be made."""
 
     def __init__(self, model: Model, options: LoadOptions, num_ctx: int, threads: int) -> None:
-        self._whole = not model.causal
         self._pooling = model.pooling or llama.LLAMA_POOLING_TYPE_MEAN
+        self._whole = not model.causal or self._pooling == llama.LLAMA_POOLING_TYPE_RANK
         # llama.cpp 0.5 aborts where a batch is smaller than the number of sequences.
         size = max(num_ctx if self._whole else min(num_ctx, options.num_batch), _TEXTS)
 

@@ -18,6 +18,7 @@ from ollmlx.engine.llama_embedder import Embedder
 from ollmlx.engine.llama_log import log
 from ollmlx.engine.llama_media import Media
 from ollmlx.engine.llama_model import Model
+from ollmlx.engine.llama_ranking import ranking
 from ollmlx.engine.llama_scheduler import Scheduler
 from ollmlx.engine.llama_threads import IdleCores, Threads, available_cores
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
@@ -171,6 +172,7 @@ class LlamaCppBackend:
             adds_bos=bool(llama.llama_vocab_get_add_bos(model.vocab)),
             can_generate=self._scheduler is not None,
             can_shift=can_shift,
+            ranking=ranking(model),
         )
 
     def _refusal(self, job: Generate) -> BadRequest | None:

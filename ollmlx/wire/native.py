@@ -262,39 +262,6 @@ class EmbeddingResponse(Struct):
     embedding: list[float]
 
 
-# -- tokens: not Ollama's -------------------------------------------------------------------------
-
-
-class TokenizeRequest(Struct):
-    model: str = ""
-    text: str = ""
-    special: bool | None = None
-    """False: without the begin and end tokens that the model adds to a text."""
-    keep_alive: KeepAlive = None
-    options: dict[str, Any] = {}
-
-
-class TokenizeResponse(Struct):
-    model: str
-    tokens: list[int]
-    total_duration: int
-    load_duration: int
-
-
-class DetokenizeRequest(Struct):
-    model: str = ""
-    tokens: list[int] = []
-    keep_alive: KeepAlive = None
-    options: dict[str, Any] = {}
-
-
-class DetokenizeResponse(Struct):
-    model: str
-    text: str
-    total_duration: int
-    load_duration: int
-
-
 # -- models ----------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import UNSET, Raw, Struct
 
+from ollmlx.wire.additions import Ranked
 from ollmlx.wire.native import DebugInfo, KeepAlive, Logprob, Think, Tool
 
 
@@ -288,26 +289,10 @@ class Transcription(Struct):
     text: str
 
 
-class RankedDocument(Struct):
-    text: str
-
-
-class Ranked(Struct, omit_defaults=True):
-    index: int
-    """Of the document in the request."""
-    relevance_score: float | int
-    document: RankedDocument | None = None
-
-
-class RerankUsage(Struct):
-    prompt_tokens: int
-    total_tokens: int
-
-
 class RerankList(Struct):
     """Not OpenAI's: as Jina, vLLM and llama.cpp have it."""
 
     object: str
     model: str
     results: list[Ranked]
-    usage: RerankUsage
+    usage: EmbeddingsUsage
