@@ -70,8 +70,6 @@ ANSWERS = {
     "/api/tokenize": Answered("Split a text into tokens", additions.TokenizeResponse),
     "/api/detokenize": Answered("Join tokens to a text", additions.DetokenizeResponse),
     "/api/rerank": Answered("Order documents by a query", additions.RerankResponse),
-    "/api/rerank": Answered("Order documents by a query", additions.RerankResponse),
-    "/v1/rerank": Answered("Order documents by a query", openai.RerankList),
     "/api/pull": changing("Fetch a model"),
     "/api/push": changing("Publish a model"),
     "/api/create": changing("Make a model"),
