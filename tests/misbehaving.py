@@ -24,6 +24,10 @@ class Misbehaving:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
         self.behave: Behaviour = Handler.send_range
+        self.present: Behaviour = Handler.whole
+        """Answers for manifests."""
+        self.refusals: list[int] = []
+        """What the next requests that are no GET are answered with."""
         self.seconds_per_mib = 0.0
         self.sent = 0
         """Bytes of blobs that were written to sockets."""
@@ -81,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         elif registry.token and self.headers["Authorization"] != f"Bearer {registry.token}":
             self.refuse(401, WWW_Authenticate=registry.challenge)
         elif path in self.registry.manifests:
-            self.whole(self.registry.manifests[path])
+            self.registry.present(self, self.registry.manifests[path])
         elif (digest := path.rpartition("/")[2]) in self.registry.blobs:
             self.registry.asked.append(self.headers.get("Range", ""))
             self.registry.behave(self, self.registry.blobs[digest])
@@ -98,6 +102,9 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(401, WWW_Authenticate=registry.challenge)
             return
         registry.received.append((self.command, self.path, who, body))
+        if registry.refusals:
+            self.refuse(registry.refusals.pop(0), "not now")
+            return
         if self.command == "PATCH":
             self.refuse(307, Location=registry.storage, Docker_Upload_Location="/upload/2")
         else:
@@ -126,6 +133,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.body(content)
+
+    def cut(self, content: bytes) -> None:
+        """Half of what is announced."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.body(content[: len(content) // 2])
+        self.close_connection = True
 
     def refuse(self, code: int, text: str = "", **headers: str) -> None:
         self.send_response(code)

@@ -21,7 +21,7 @@ from ollmlx.names import Name
 from ollmlx.store.layers import MANIFEST_TYPE, Manifest
 from ollmlx.store.manifests import MOST_MANIFEST_BYTES, BadManifest
 from ollmlx.store.shelf import parse
-from ollmlx.store.transport import Body, Refused, Session, unreachable
+from ollmlx.store.transport import Body, Refused, Session, Unreachable, unreachable
 
 # Registries look at the client's version; this is the release whose protocol is spoken here.
 USER_AGENT = f"ollama/0.12.0 ({platform.machine()} {platform.system().lower()}) ollmlx"
@@ -81,8 +81,11 @@ class Registry:
                 data = response.read(MOST_MANIFEST_BYTES + 1)
             except (OSError, HTTPException) as error:
                 raise unreachable("GET", url, error) from error
+            missing = response.length
         if len(data) > MOST_MANIFEST_BYTES:
             raise BadManifest(f"longer than {MOST_MANIFEST_BYTES} bytes")
+        if missing:
+            raise Unreachable("GET", url, "unexpected EOF")
         return parse(data, Path(self._name.display)), data
 
     def put_manifest(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ from ollmlx import names
 from ollmlx.errors import OllmlxError
 from ollmlx.store import keys
 from ollmlx.store.blobs import Blobs
+from ollmlx.store.download import Download
 from ollmlx.store.layers import PREFIX, Layer
 from ollmlx.store.registry import BlobSource, Insecure, NoSuchFile, Registry, Unauthorized
 from ollmlx.store.transport import HungUp, Session
@@ -173,3 +174,32 @@ def test_a_redirect_that_leads_nowhere_is_an_error_of_ours(server, key, place):
     source = BlobSource(registry(server, key), Session(), digest)
     with pytest.raises(OllmlxError):
         source.open(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("present", "told"),
+    [
+        (lambda handler, content: handler.refuse(500, "down"), "500: down"),
+        (lambda handler, content: handler.refuse(429, "slower"), "429: slower"),
+        (lambda handler, content: handler.refuse(307, Location=handler.path), "10 redirects"),
+        (Handler.cut, "unexpected EOF"),
+        (lambda handler, content: handler.wfile.write(b"no HTTP\r\n\r\n"), "no HTTP"),
+    ],
+)
+def test_a_manifest_that_does_not_come_is_told_at_once(server, key, present, told):
+    server.present = present
+    with pytest.raises(OllmlxError, match=told):
+        registry(server, key).manifest()
+
+
+def test_a_length_that_is_no_number_is_no_length(server, key, tmp_path):
+    def answer(handler, content):
+        handler.refuse(200, content.decode(), Content_Length="many")
+        handler.close_connection = True
+
+    server.behave = answer
+    (digest,) = (d for d, content in server.blobs.items() if content == b"weights")
+    session, target = Session(), tmp_path / "target"
+    source = BlobSource(registry(server, key), session, digest)
+    Download(target, digest, 7, source, session, patience=()).run()
+    assert target.read_bytes() == b"weights"
