@@ -29,8 +29,9 @@ GOLDEN = {
     for answer in map(json.loads, (HERE / "golden.jsonl").read_text().splitlines())
 }
 LITERAL = {
-    *("error", "status", "done_reason", "object", "role", "type", "finish_reason", "owned_by"),
+    *("error", "status", "done_reason", "object", "role", "type", "finish_reason", "stop_reason"),
     *(
+        "owned_by",
         "family",
         "families",
         "format",
