@@ -3,6 +3,10 @@
 All sequences share one pool of cells (`kv_unified`), so a common beginning is shared and not
 copied.  A finished answer stays until another begins, and is parked then: the next turn of a chat
 computes only what is new.
+
+The state of recurrent and hybrid models is that of the last token alone, and a sliding window
+forgets what fell out of it: neither can be cut back to where the next turn differs.  A copy of
+theirs is parked before a prompt ends, too.
 """
 
 from dataclasses import dataclass
@@ -13,6 +17,9 @@ from ollmlx.engine import media
 from ollmlx.engine.llama_context import Context
 from ollmlx.engine.llama_model import Model
 from ollmlx.engine.llama_parking import Held, Parked, Parking
+
+_COPIES = 4
+"""Of each token that fits in the cache: those of models that cannot be cut back are small."""
 
 
 @dataclass(eq=False)
@@ -33,7 +40,9 @@ class Cache:
         self._recurrent = model.recurrent
         self._window: int = llama.llama_model_n_swa(model.handle)
         self._sequences = [Sequence(id=number) for number in range(count)]
-        self._parking = Parking(context, cells)
+        self.rewinds = not (self._recurrent or self._window)
+        """Whether a sequence can be cut back to any of its beginnings."""
+        self._parking = Parking(context, cells if self.rewinds else cells * _COPIES, self.rewinds)
         self._clock = 0
         self.can_shift = bool(llama.llama_memory_can_shift(self._memory)) and not self._recurrent
 
@@ -57,6 +66,11 @@ class Cache:
         """Note that tokens were decoded behind what a sequence holds."""
         sequence.tokens += tokens
         sequence.position += media.positions(tokens)
+
+    def keep(self, sequence: Sequence) -> None:
+        """Park a copy of what a busy sequence holds now: a later prompt may part from it here."""
+        self._clock += 1
+        self._parking.park(sequence.id, sequence, self._clock)
 
     def release(self, sequence: Sequence) -> None:
         """Keep what it holds for a later prompt."""
@@ -99,9 +113,19 @@ class Cache:
     def _reusable(self, held: Held, prompt: list[int]) -> int:
         """How many of its first tokens `prompt` could start from."""
         length = held.in_common(prompt)
-        if self._recurrent and (self._is_busy(held) or length < len(held.tokens)):
-            return 0  # its state is that of its last token, not of an earlier one
-        return length
+        if self._recurrent:
+            return length if length == len(held.tokens) and not self._is_busy(held) else 0
+        return length if self._reaches_back(held, media.positions(held.tokens[:length])) else 0
+
+    def _reaches_back(self, held: Held, end: int) -> bool:
+        """Whether all that a token at position `end` attends to is there."""
+        if not self._window or not held.tokens:
+            return True
+        # A parked copy has the last window alone.
+        oldest: int = max(0, media.positions(held.tokens) - self._window)
+        if isinstance(held, Sequence):
+            oldest = llama.llama_memory_seq_pos_min(self._memory, held.id)
+        return oldest <= max(0, end - self._window)
 
     def _is_busy(self, held: Held) -> bool:
         return isinstance(held, Sequence) and held.busy
@@ -127,13 +151,11 @@ class Cache:
 
     def _park_idle(self, target: Sequence, donor: Held, length: int) -> None:
         """Park what is idle, the donor only if the target is going to overwrite it."""
-        if self._recurrent:
-            return
         for sequence in self._sequences:
             gives = length > 0 and sequence is donor
             goes_on = gives and (sequence is not target or _mostly(donor, length))
             if sequence.tokens and not sequence.busy and not goes_on:
-                self._parking.park(sequence.id, sequence)
+                self._parking.park(sequence.id, sequence, sequence.last_use)
                 if not gives:
                     self.clear(sequence)
 
@@ -161,17 +183,12 @@ class Cache:
             self.clear(sequence)
 
     def _intact(self, sequence: Sequence, kept: list[int]) -> bool:
-        """Whether all that the next token attends to is there: models with a sliding window drop
-        what fell out of it, and cutting back then leaves a hole."""
+        """Whether what was to be kept is what is there."""
         end = media.positions(kept)
         # All tokens of an image may have its first position.
         last = media.positions(kept[: media.last_begins(kept)])
-        if not last <= llama.llama_memory_seq_pos_max(self._memory, sequence.id) < end:
-            return False
-        if self._recurrent:
-            return True
-        oldest: int = llama.llama_memory_seq_pos_min(self._memory, sequence.id)
-        return oldest <= (max(0, end - self._window) if self._window else 0)
+        there: int = llama.llama_memory_seq_pos_max(self._memory, sequence.id)
+        return last <= there < end
 
 
 def _mostly(held: Held, length: int) -> bool:

@@ -46,13 +46,14 @@ class Parked(Held):
 
 
 class Parking:
-    """As many tokens as the cache has cells; the one used longest ago gives way."""
+    """As many tokens as it has room for; the one used longest ago gives way."""
 
-    def __init__(self, context: Context, cells: int) -> None:
-        self._context, self._cells = context.handle, cells
+    def __init__(self, context: Context, room: int, rewinds: bool) -> None:
+        """`rewinds`: whether what is held can be cut back to any of its beginnings."""
+        self._context, self._room, self._rewinds = context.handle, room, rewinds
         self.parked: list[Parked] = []
 
-    def park(self, sequence_id: int, held: Held) -> None:
+    def park(self, sequence_id: int, held: Held, last_use: int) -> None:
         """Save what a sequence holds; its cells are as they were."""
         size = llama.llama_state_seq_get_size(self._context, sequence_id)
         if psutil.virtual_memory().available < size + _LEFT_FREE:
@@ -60,11 +61,14 @@ class Parking:
         state = np.empty(size, np.uint8)
         if llama.llama_state_seq_get_data(self._context, _bytes(state), size, sequence_id) != size:
             return
-        copy = Parked(list(held.tokens), held.sound, held.last_use, state)
+        copy = Parked(list(held.tokens), held.sound, last_use, state)
         # A longer answer that goes on from another holds all of it.
-        self.parked = [p for p in self.parked if p.in_common(copy.tokens) < len(p.tokens)]
+        least = 0 if self._rewinds else len(copy.tokens)
+        self.parked = [
+            p for p in self.parked if not least <= len(p.tokens) == p.in_common(copy.tokens)
+        ]
         self.parked.append(copy)
-        while sum(len(one.tokens) for one in self.parked) > self._cells:
+        while sum(len(one.tokens) for one in self.parked) > self._room:
             self.parked.remove(min(self.parked, key=lambda one: one.last_use))
 
     def bring_back(self, parked: Parked, sequence_id: int) -> bool:

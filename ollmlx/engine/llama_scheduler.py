@@ -28,6 +28,11 @@ from ollmlx.errors import OllmlxError
 _NO_ROOM = 1
 _LEAST_ROOM = 4
 """Tokens a window has beyond those that a context shift keeps, as in llama-server."""
+_TAIL = 16
+"""Tokens at a prompt's end that the next turn may not have: the template's opening of an answer,
+and of the thoughts that it leaves out later."""
+_WORTH_KEEPING = 128
+"""Tokens of a prompt; shorter ones are read again as fast."""
 _PATIENCE = 0.05
 """Seconds that a step waits for vectors where there is nothing else to do."""
 
@@ -46,6 +51,8 @@ class _Run:
     vectors: dict[int, Future[Pieces]]
     """Of the images among `pending`, by the first token of each run."""
     cached: int = 0
+    tail: int = 0
+    """Before so many last tokens of the prompt a copy is kept of what is decoded; 0 for none."""
     count: int = 0
     first: int = field(default=0)
 
@@ -164,7 +171,10 @@ class Scheduler:
             text = TextStream(job.stop)
             pending = job.prompt[cached:]
             vectors = self._encode(job, pending)
-            self._runs.append(_Run(job, sequence, sampler, pending, text, started, vectors, cached))
+            tail = 0 if self._cache.rewinds or len(job.prompt) < _WORTH_KEEPING else _TAIL
+            self._runs.append(
+                _Run(job, sequence, sampler, pending, text, started, vectors, cached, tail)
+            )
 
     def _encode(self, job: Generate, pending: list[int]) -> dict[int, Future[Pieces]]:
         """Have the vectors made of images that are not in the cache."""
@@ -205,7 +215,8 @@ class Scheduler:
         for run in self._runs:
             if run.writing or run.sees or not room:
                 continue
-            size = media.leading(run.pending[:room])
+            ahead = len(run.pending) - run.tail
+            size = media.leading(run.pending[: min(room, ahead) if ahead > 0 else room])
             shares.append(self._share(run, size))
             room -= size
         return shares
@@ -235,6 +246,8 @@ class Scheduler:
         for share in shares:
             self._cache.grow(share.run.sequence, share.run.pending[: share.size])
             del share.run.pending[: share.size]
+            if share.run.tail and len(share.run.pending) == share.run.tail:
+                self._cache.keep(share.run.sequence)
         chosen = [(share.run, share.row) for share in shares if share.row is not None]
         return [self._advance(run, row) for run, row in chosen]
 

@@ -1,0 +1,70 @@
+"""Models that cannot be cut back to where the next turn differs: hybrid ones, and those with a
+sliding window.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from ollmlx.engine.jobs import Generate, LoadOptions
+from ollmlx.engine.llamacpp import LlamaCppBackend
+from ollmlx.store.gguf import Gguf
+from tests.convert.tinies import TINIES
+from tests.convert.tiny import write_tiny
+from tests.engine.answers import GREEDY, Answer, answer, drive
+from tests.toy import ToyModels
+
+
+def words(seed: int, count: int) -> list[int]:
+    """Tokens of no meaning, different for each seed from the first on."""
+    return [(seed * 31 + number * 17) % 250 + 1 for number in range(count)]
+
+
+def cached(answer: Answer) -> int:
+    assert answer.usage is not None
+    return answer.usage.cached_tokens
+
+
+@pytest.fixture(params=["lfm2", "qwen35", "gemma3", "gpt-oss"])
+def opened(request, toy: ToyModels, tmp_path: Path):
+    """Opens one; its cache forgets what fell out of the window after some 300 tokens."""
+    tokenizer = {k: v for k, v in Gguf(toy.gguf).meta.items() if k.startswith("tokenizer.")}
+    tiny = next(tiny for tiny in TINIES if tiny.arch == request.param)
+    write_tiny(tmp_path / "tiny.gguf", tiny, tokenizer)
+    backends = []
+
+    def open_tiny(num_parallel: int = 1) -> LlamaCppBackend:
+        options = LoadOptions(num_ctx=512, num_parallel=num_parallel, num_batch=32, num_thread=1)
+        backends.append(LlamaCppBackend(str(tmp_path / "tiny.gguf"), options, lambda _: None))
+        return backends[-1]
+
+    yield open_tiny
+    for backend in backends:
+        backend.close()
+
+
+def test_a_turn_that_leaves_out_the_last_thoughts_computes_little(opened) -> None:
+    backend = opened()
+    answer(backend, Generate(1, words(1, 150), 320, GREEDY))
+    turn = words(1, 140) + words(2, 40)
+    second = answer(backend, Generate(2, turn, 20, GREEDY))
+    assert cached(second) >= 134
+    assert second.tokens == answer(opened(), Generate(1, turn, 20, GREEDY)).tokens
+
+
+def test_two_chats_in_turn_keep_what_they_hold(opened) -> None:
+    backend = opened()
+    for turn in (140, 170, 200):
+        for chat in (1, 2):
+            result = answer(backend, Generate(chat, words(chat, turn), 5, GREEDY))
+            assert cached(result) >= (0 if turn == 140 else turn - 30 - 16)
+
+
+def test_a_batch_of_them_says_what_each_says_alone(opened) -> None:
+    backend, prompts = opened(num_parallel=3), {n: words(n, 20 + 50 * n) for n in range(5)}
+    for number, prompt in prompts.items():
+        backend.submit(Generate(number, prompt, 15, GREEDY))
+    together = drive(backend)
+    for number, prompt in prompts.items():
+        alone = answer(opened(), Generate(number, prompt, 15, GREEDY))
+        assert together[number].tokens == alone.tokens
