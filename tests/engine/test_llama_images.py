@@ -1,6 +1,7 @@
 """Images in the batch: it writes what llama.cpp's own helper does with one request at a time."""
 
 import ctypes
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ollmlx.engine import media
 from ollmlx.engine.jobs import Generate, LoadOptions, Medium
 from ollmlx.engine.llamacpp import LlamaCppBackend
 from ollmlx.errors import BadRequest, LoadFailed
-from tests.engine.answers import GREEDY, Answer, answer
+from tests.engine.answers import GREEDY, Answer, answer, drive
 from tests.toy import ToyModels
 from tests.toy_vision import KINDS, Sees, make_seeing, picture
 
@@ -213,6 +214,32 @@ def test_a_large_image_is_read_in_parts_beside_answers(
     answers = one_step_apart(backend, words, asked(backend, 2, "Look: ", large, " what?"))
     assert answers[2].tokens == reference(sees, "Look: ", large, " what?")
     assert answers[1].tokens == reference(sees, "endless words", count=60)
+
+
+def test_answers_go_on_while_an_image_is_encoded(
+    opened: Open, seeing: Callable[[str], Sees]
+) -> None:
+    backend = opened(seeing("plain"))
+    encoded = threading.Event()
+    assert backend._media
+    backend._media._thread.submit(encoded.wait)  # as long as an image before it takes
+    backend.submit(asked(backend, 1, "Look: ", picture(1), " what?"))
+    backend.submit(asked(backend, 2, "words"))
+    written = Answer()
+    while not written.finish:
+        for event in backend.step():
+            assert event.id == 2
+            written.add(event)
+    encoded.set()
+    assert drive(backend)[1].finish
+
+
+def test_the_same_image_is_encoded_once(opened: Open, seeing: Callable[[str], Sees]) -> None:
+    backend = opened(seeing("plain"))
+    assert backend._media
+    jobs = [asked(backend, i, f"{i}: ", picture(1), " what?") for i in range(3)]
+    futures = [backend._media.encode(job.media[0]) for job in jobs]
+    assert len(set(map(id, futures))) == 1
 
 
 def test_an_answer_about_an_image_ends_at_a_full_window(
