@@ -171,7 +171,7 @@ def _generated(
             done=False,
             logprobs=chunk.logprobs,
         )
-    costs = structs.asdict(writing.metrics(chunk.usage, started, loaded))
+    costs = structs.asdict(writing.metrics(chunk, started, loaded))
     context = [] if request.raw else chunk.context
     return _generation(request, done_reason=chunk.done_reason, context=context, **costs)
 
@@ -267,7 +267,7 @@ def _chatted(
     request: ChatRequest, chunk: Chunk, started: int, loaded: int, calls: int
 ) -> ChatResponse:
     if chunk.done_reason:
-        costs = structs.asdict(writing.metrics(chunk.usage, started, loaded))
+        costs = structs.asdict(writing.metrics(chunk, started, loaded))
         return _chat(request, done_reason=chunk.done_reason, **costs)
     parts = chunk.parts
     message = Reply("assistant", parts.content, parts.thinking, parts.reply_calls(calls))

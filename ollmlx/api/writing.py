@@ -51,6 +51,8 @@ class Chunk:
     done_reason: str = ""
     context: list[int] = field(default_factory=list)
     usage: Usage = UNUSED
+    thinking_tokens: int = 0
+    """How many of the answer's tokens were thoughts."""
 
     @property
     def empty(self) -> bool:
@@ -111,18 +113,21 @@ async def _run(
         yield Chunk(done_reason="length", context=runs.text(job.prompt), usage=_unwritten(job)), ""
         return
     context, repeats, before, hidden = runs.text(job.prompt), 0, "", ""
+    thought = 0
     async with aclosing(process.generate(job)) as deltas:
         async for delta in deltas:
             context += delta.tokens
             chunk = Chunk(parser.push(delta.text), _logprobs(delta, job.logprobs))
             if delta.finish:
                 chunk.parts += parser.finish()
+            if chunk.parts.thinking or parser.thinking:
+                thought += len(delta.tokens)
             hidden += delta.text
             if not chunk.empty:
                 yield chunk, hidden
                 hidden = ""
             if delta.finish and delta.usage:
-                yield Chunk(done_reason=delta.finish, context=context, usage=delta.usage), hidden
+                yield Chunk(Parts(), [], delta.finish, context, delta.usage, thought), hidden
             same = bool(delta.tokens) and delta.text.strip() == before
             repeats, before = repeats + 1 if same else 0, delta.text.strip()
             if repeats > MOST_REPEATS:
@@ -186,8 +191,9 @@ def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
 # -- the answer's numbers -------------------------------------------------------------------------
 
 
-def metrics(usage: Usage, started: int, loaded: int) -> Metrics:
+def metrics(last: Chunk, started: int, loaded: int) -> Metrics:
     """`started` and `loaded` are `time.perf_counter_ns` of the request and of its model's load."""
+    usage = last.usage
     return Metrics(
         total_duration=time.perf_counter_ns() - started,
         load_duration=loaded - started,
@@ -196,6 +202,7 @@ def metrics(usage: Usage, started: int, loaded: int) -> Metrics:
         eval_count=usage.tokens,
         eval_duration=usage.eval_ns,
         cached_tokens=usage.cached_tokens,
+        thinking_tokens=last.thinking_tokens,
     )
 
 

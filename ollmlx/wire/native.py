@@ -185,6 +185,7 @@ class Metrics(Struct, frozen=True):
     eval_count: int = 0
     eval_duration: int = 0
     cached_tokens: int = 0
+    thinking_tokens: int = 0
 
 
 class GenerateResponse(

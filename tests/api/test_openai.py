@@ -288,3 +288,12 @@ async def test_a_call_ends_with_its_own_reason_among_several_answers(echo):
     for choice in answer["choices"]:
         assert choice["finish_reason"] == "tool_calls"
         assert choice["message"]["tool_calls"][0]["function"]["name"] == "f"
+
+
+async def test_thoughts_are_counted(echo):
+    said = [{"role": "user", "content": "<think>hm</think>yes"}]
+    answer = await chat(echo, model="clever", messages=said)
+    details = answer["usage"]["completion_tokens_details"]
+    assert len("hm") <= details["reasoning_tokens"] <= len("<think>hm</think>")
+    body = {"model": "clever", "messages": said, "stream": False}
+    assert "thinking_tokens" not in (await echo.post("/api/chat", json=body)).json()
