@@ -136,9 +136,10 @@ def _image(source: wire.ImageSource | None) -> str:
             f"invalid image source type: {source.type}. Only base64 images are supported."
         )
     try:
-        return image(source.data)
+        checked: str = image(source.data)
     except Malformed as error:
         raise Malformed(f"invalid base64 image data: {error}") from error
+    return checked
 
 
 def _search_results(content: Any) -> str:

@@ -298,13 +298,14 @@ def _anthropic_messages(value: Any) -> Any:
 
 def _anthropic_message(value: Any) -> Any:
     """A text stands for one block of it."""
-    if not isinstance(value, dict | None):
+    message = {} if value is None else value
+    if not isinstance(message, dict):
         return value
-    content = [key for key in value or () if key.lower() == "content"]
+    content = {key: message[key] for key in message if key.lower() == "content"}
     if not content:
         raise Malformed("unexpected end of JSON input")
-    texts = {key: [{"type": "text", "text": value[key]}] for key in content}
-    return value | {key: block for key, block in texts.items() if isinstance(value[key], str)}
+    blocks = {key: [{"type": "text", "text": c}] for key, c in content.items() if type(c) is str}
+    return message | blocks
 
 
 _PARSERS = {

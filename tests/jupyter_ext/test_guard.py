@@ -54,6 +54,10 @@ async def test_a_refusal_is_written_as_the_api_asked_for_writes_errors(call):
     assert openai["message"].startswith("authentication required")
     anthropic = json.loads((await call("POST", "/v1/messages")).body)
     assert (anthropic["type"], anthropic["error"]["type"]) == ("error", "authentication_error")
+    assert anthropic["request_id"].startswith("req_")
+    version = {"anthropic-version": "2023-06-01"}
+    models = json.loads((await call("GET", "/v1/models", headers=version)).body)
+    assert models["error"] == anthropic["error"]
 
 
 async def test_a_refusal_shows_a_percent_sign_once(call, extension):

@@ -25,6 +25,13 @@ async def test_every_method_reaches_the_room_with_its_path_and_body(call, key, m
     assert int(response.headers["Content-Length"]) == len(response.body)
 
 
+async def test_a_query_reaches_the_room_without_jupyters_token(call, room, token):
+    await call("GET", f"/api/show?model=a%2Fb&token={token}")
+    assert [(request.path, request.query) for request in room.asked] == [
+        ("/api/show", "model=a%2Fb")
+    ]
+
+
 @pytest.mark.parametrize("path", ["", "/"])
 async def test_the_heartbeat_of_ollamas_client_is_answered(call, key, room, path):
     response = await call("HEAD", path, headers=key)
