@@ -26,13 +26,16 @@ from ollmlx.wire.native import CreateRequest, ProgressResponse
 QUANTISED = "0" * 19
 """What Ollama calls the blob that is being rewritten."""
 _QUANTISE = "ollmlx.convert.quantise_mlx"
+_PLAIN = "ollmlx.convert.fp8"
+_EIGHT_BITS = "Q8_0"
 ADAPTER = "adapter"
 
 
 async def created(store: Changes, base: Model | None, request: CreateRequest, name: Name) -> Frames:
     """Raises `BadRequest`, `UnknownRecipe`, `NotConvertible`, `Unavailable`, `CannotStore` …"""
     _check(request)
-    wanted = recipe(kind) if (kind := request.quantize or request.quantization) else None
+    kind = request.quantize or request.quantization
+    wanted = recipe(kind) if kind else None
     with workspace(store.root) as work:
         if base:
             source = Path(base.path)
@@ -40,6 +43,13 @@ async def created(store: Changes, base: Model | None, request: CreateRequest, na
             source = work / "source"
             yield ProgressResponse("converting model")
             await asyncio.to_thread(lay_out, store, request.files, source)
+        if (kind or not base) and await asyncio.to_thread(_scaled, source):
+            # As Ollama: what was 8 bits wide does not become wider unless it is told to.
+            wanted, kind = wanted or recipe(_EIGHT_BITS), kind or _EIGHT_BITS
+            async with aclosing(progress(_PLAIN, str(source), str(work / "plain"))) as lines:
+                async for _ in lines:
+                    pass
+            source = work / "plain"
         async with aclosing(_proved(source, work, wanted, kind, bool(base))) as frames:
             async for frame in frames:
                 yield frame
@@ -82,6 +92,15 @@ async def _proved(
         async with aclosing(progress(_QUANTISE, str(source))) as lines:
             async for _ in lines:
                 pass
+
+
+def _scaled(source: Path) -> bool:
+    """Whether weights are 8-bit floats, which mlx-lm reads in one form only: 32 by 32, packed."""
+    stated = read_object(source / "config.json").get("quantization_config")
+    block = stated.get("weight_block_size") if isinstance(stated, dict) else None
+    if block == [32, 32]:
+        return False
+    return any(readers().shard(path).scaled for path in source.glob("*.safetensors"))
 
 
 def _type(source: Path) -> str:

@@ -18,6 +18,9 @@ from ollmlx.store.documents import BadDocument, parse_object
 
 _GROUP_SIZES = (16, 32, 64, 128)
 _WIDTHS = {"F32": 4, "F16": 2, "BF16": 2}
+EIGHT_BITS = "F8_E4M3"
+SCALES = ("_scale_inv", "_scale")
+"""What the name of a weight goes on with in that of its scales."""
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 
 
@@ -42,6 +45,14 @@ class Shard:
             if kind not in ("U32", "U8"):
                 sizes[kind] += prod(shape)
         return sizes.most_common(1)[0][0] if sizes else ""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether weights are 8-bit floats, which mean something with their scales only."""
+        return any(
+            kind == EIGHT_BITS and not name.endswith(SCALES)
+            for name, (kind, _) in self.tensors.items()
+        )
 
     def parameter_count(self, quantization: Mapping[str, Any]) -> int:
         """Weights as the network has them, given `quantization` of an MLX config.json.

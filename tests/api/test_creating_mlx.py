@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.api.creating import create, serving, statuses, upload, upload_folder
+from tests.convert.test_fp8 import make
 from tests.toy import REPLY, ToyModels
 
 FOLDER = "mlx/registry.ollama.ai/library/made/latest"
@@ -114,6 +115,18 @@ async def test_a_quantised_model_still_answers_and_is_not_quantised_again(
     assert not (root / FOLDER.replace("made", "again")).exists()
 
 
+async def test_weights_of_eight_bits_stay_as_many_unless_told_otherwise(
+    client, scripted: ToyModels, tmp_path
+):
+    make(tmp_path / "fp8", scripted, "tensor")
+    files = await upload_folder(client, tmp_path / "fp8")
+    frames = await create(client, files=files)
+    assert frames[-1] == {"status": "success"}
+    assert "quantizing BF16 model to Q8_0" in statuses(frames)
+    shown = (await client.post("/api/show", json={"model": "made"})).json()
+    assert shown["details"]["quantization_level"] == "int8"
+
+
 @pytest.mark.parametrize(
     "change", [{"hidden_size": 3}, {"num_hidden_layers": 10**9}, {"model_type": "../../evil"}]
 )
@@ -124,7 +137,7 @@ async def test_weights_that_no_model_can_be_made_of_are_refused(client, root, sc
     frames = await create(client, files=files)
     assert "error" in frames[-1]
     assert not (root / FOLDER).exists()
-    assert list((root / ".ollmlx-work").iterdir()) == []
+    assert [path for path in (root / ".ollmlx-work").iterdir() if path.is_dir()] == []
 
 
 async def test_code_in_a_folder_is_never_run(client, root, scripted, tmp_path):
