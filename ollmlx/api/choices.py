@@ -9,6 +9,8 @@ from ollmlx.api.generate import joined
 from ollmlx.wire.native import ChatResponse, GenerateResponse
 
 T = TypeVar("T", GenerateResponse, ChatResponse)
+MOST_AT_ONCE = 32
+"""Answers of one request that are written at a time: the queue for a model is everybody's."""
 
 
 async def beside(
@@ -19,10 +21,11 @@ async def beside(
     What one of them raises ends them all, and so does closing.
     """
     queue: asyncio.Queue[tuple[int, T | None]] = asyncio.Queue()
+    turns = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def write(index: int, frames: AsyncGenerator[T, None]) -> None:
         try:
-            async with aclosing(frames):
+            async with turns, aclosing(frames):
                 async for frame in frames:
                     queue.put_nowait((index, frame))
         finally:

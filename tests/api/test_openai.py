@@ -130,6 +130,10 @@ class TestCompletions:
         assert texts == [(0, "ab"), (1, "ab"), (2, "c"), (3, "c")]
         assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 6, "total_tokens": 9}
 
+    async def test_a_thousand_prompts_leave_room_in_the_queue(self, echo):
+        answer = await complete(echo, ["a"] * 1000)
+        assert answer["usage"]["completion_tokens"] == 1000
+
     async def test_token_ids_stand_for_their_text(self, echo):
         assert (await complete(echo, [104, 105]))["choices"][0]["text"] == "hi"
         answer = await complete(echo, [[104], [105]])
