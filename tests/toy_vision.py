@@ -1,6 +1,6 @@
 """Toy models that see: a random text model and a random vision tower of two layers, as two GGUFs.
 
-*plain* (LLaVA's projector): an image is 16 tokens in a row.  *whole* (Gemma 3's): 4 tokens between
+*plain* (LLaVA's projector): an image is 64 tokens in a row.  *whole* (Gemma 3's): 16 tokens between
 two marks, all of which see each other.  *grid* (Qwen2-VL's): tokens that lie in two dimensions,
 as many as the image is large, and take fewer positions than tokens.
 """
@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests import toy
 
-WIDTH, FEED, HEADS, LAYERS, PATCH, SIDE = 32, 64, 2, 2, 4, 16
+WIDTH, FEED, HEADS, LAYERS, PATCH, SIDE = 32, 64, 2, 2, 4, 32
 Draw = Callable[..., NDArray[np.float32]]
 KINDS = {"plain": "mlp", "whole": "gemma3", "grid": "qwen2vl_merger"}
 

@@ -85,7 +85,7 @@ class _Run:
         piece = self.vectors[first].result()[first]
         held = self.sequence.tokens
         start = self.sequence.position - media.positions(held[len(held) - done :])
-        part = slice(done, done + (capacity if piece.whole else most))
+        part = slice(done, done + (capacity if piece.whole else min(most, capacity)))
         places, vectors = piece.at(start)[:, part], piece.vectors[part]
         last = len(vectors) == len(self.pending)
         return Vectors(vectors, places, self.sequence.id, piece.whole, last)

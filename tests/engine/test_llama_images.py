@@ -245,11 +245,11 @@ def test_the_same_image_is_encoded_once(opened: Open, seeing: Callable[[str], Se
 def test_an_answer_about_an_image_ends_at_a_full_window(
     opened: Open, seeing: Callable[[str], Sees]
 ) -> None:
-    backend = opened(seeing("plain"), num_ctx=64)
+    backend = opened(seeing("plain"), num_ctx=100)
     job = asked(backend, 1, "Look: ", picture(1), max_tokens=500)
     ended = answer(backend, job)
     assert ended.finish == "length"
-    assert len(job.prompt) + len(ended.tokens) == 64
+    assert len(job.prompt) + len(ended.tokens) == 100
 
 
 def test_answers_that_were_given_up_leave_nothing_behind(opened: Open, sees: Sees) -> None:
@@ -270,7 +270,7 @@ def test_images_come_in_many_formats(
 ) -> None:
     backend = opened(seeing("plain"))
     (tokens,) = backend.look([picture(1, layout=layout)])
-    assert len(tokens) == 16
+    assert len(tokens) == 64
 
 
 @pytest.mark.parametrize("file", [b"", b"no image", picture(1)[:60], b"RIFF....WEBPVP8 broken"])
