@@ -1,3 +1,7 @@
+import os
+import random
+from pathlib import Path
+
 import pytest
 
 from ollmlx import names
@@ -28,5 +32,40 @@ def test_a_name_that_breaks_the_grammar_is_invalid(text: str) -> None:
         names.parse(text)
 
 
+def test_no_name_leaves_the_folder_it_is_looked_for_in() -> None:
+    """Of many texts out of what names and paths are made of, and of what only looks like it."""
+    chance, pieces = random.Random(7), ["..", ".", "/", "\\", ":", "a", "B_", "-", "\0", "%2e", "~"]
+    pieces += ["\u2024", "\uff0e", "\u2215", "K\u212a", "\n", " ", "http://", "sha256", "\udcff"]
+    root, valid = Path("/store"), 0
+    for _ in range(20_000):
+        try:
+            name = names.parse("".join(chance.choices(pieces, k=chance.randrange(1, 9))))
+        except InvalidName:
+            continue
+        valid += 1
+        inside = Path(os.path.normpath(root / name.path))
+        assert inside == root / name.path
+        assert len(inside.relative_to(root).parts) == 4
+        assert str(name.path).isascii()
+        assert names.parse(name.full).matches(name)
+    assert valid > 500
+
+
 def test_the_home_of_nobody_is_a_path_like_any_other() -> None:
     assert str(names.as_path("~no-such-user-here/m")) == "~no-such-user-here/m"
+
+
+@pytest.mark.parametrize(
+    ("sent", "there"),
+    [
+        ("x:cloud", "x"),
+        ("x:20b:CLOUD", "x:20b"),
+        ("x:20b-cloud", "x:20b"),
+        ("x", ""),
+        ("x:20b", ""),
+        (":cloud", ""),
+        ("host:1/x-cloud", ""),
+    ],
+)
+def test_a_suffix_means_the_cloud(sent: str, there: str) -> None:
+    assert names.of_cloud(sent) == there
