@@ -1,8 +1,5 @@
 """OpenAI's messages → Ollama's."""
 
-import base64
-import binascii
-import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,6 +7,7 @@ from typing import Any
 from msgspec import structs
 
 from ollmlx.errors import Malformed
+from ollmlx.wire.decode import image, parse
 from ollmlx.wire.native import Message, ToolCall, ToolCallFunction
 from ollmlx.wire.openai import ChatMessage
 
@@ -79,22 +77,22 @@ def image_of(url: str) -> str:
         )
     if not (head := _DATA_URL.match(url)):
         raise Malformed("invalid image input")
-    return _checked(url[head.end() :], "invalid image input")
+    try:
+        checked: str = image(url[head.end() :])
+    except Malformed as error:
+        raise Malformed("invalid image input") from error
+    return checked
 
 
 def _audio(audio: dict[str, Any]) -> str:
     data = audio.get("data")
-    if not isinstance(data, str) or not data:
+    if not isinstance(data, str):
         raise Malformed("invalid input_audio format: missing data")
-    return _checked(data, "invalid input_audio base64 data")
-
-
-def _checked(data: str, problem: str) -> str:
     try:
-        base64.b64decode(data, validate=True)
-    except binascii.Error as error:
-        raise Malformed(problem) from error
-    return data
+        checked: str = image(data)
+    except Malformed as error:
+        raise Malformed(f"invalid input_audio base64 data: {error}") from error
+    return checked
 
 
 def _calls(calls: Any) -> list[ToolCall]:
@@ -105,8 +103,8 @@ def _call(call: Any) -> ToolCall:
     match call:
         case {"function": {"name": str(name), "arguments": str(text)}}:
             try:
-                arguments = json.loads(text)
-            except ValueError as error:
+                arguments = parse(text)
+            except Malformed as error:
                 raise Malformed("invalid tool call arguments") from error
             if isinstance(arguments, dict):
                 return ToolCall(ToolCallFunction(name, arguments), str(call.get("id", "")))

@@ -122,6 +122,39 @@ class TestChat:
         said = answer["choices"][0]["message"]["content"]
         assert said == "[system]be brief[user]hey[assistant](f)[tool f]1"
 
+    @pytest.mark.parametrize(
+        ("part", "message"),
+        [
+            ({"type": "text"}, "invalid message format"),
+            ({"type": "file"}, "invalid message format"),
+            ("text", "invalid message format"),
+            ({"type": "image_url", "image_url": "data:image/gif;base64,"}, "invalid image input"),
+            ({"type": "image_url", "image_url": "data:;base64,é"}, "invalid image input"),
+            (
+                {"type": "image_url", "image_url": {"url": "https://x"}},
+                "image URLs are not currently supported, please use base64 encoded data instead",
+            ),
+            ({"type": "input_audio"}, "invalid input_audio format"),
+            (
+                {"type": "input_audio", "input_audio": {}},
+                "invalid input_audio format: missing data",
+            ),
+            (
+                {"type": "input_audio", "input_audio": {"data": "abc!"}},
+                "invalid input_audio base64 data: illegal base64 data at input byte 3",
+            ),
+        ],
+    )
+    async def test_a_part_that_cannot_be_read_is_refused(self, echo, part, message):
+        answer = await chat(echo, messages=[{"role": "user", "content": [part]}])
+        assert answer["error"]["message"] == message
+
+    @pytest.mark.parametrize("arguments", ["", "[]", "{", "[" * 100_000])
+    async def test_arguments_that_are_no_object_are_refused(self, echo, arguments):
+        call = {"id": "1", "function": {"name": "f", "arguments": arguments}}
+        answer = await chat(echo, messages=[{"role": "assistant", "tool_calls": [call]}])
+        assert answer["error"]["message"] == "invalid tool call arguments"
+
 
 class TestCompletions:
     async def test_every_prompt_has_its_answers_in_order(self, echo):
