@@ -1,6 +1,7 @@
 """Models from registries and to them: pull and push."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
@@ -20,6 +21,7 @@ from ollmlx.store.blobs import check_room
 from ollmlx.store.download import DigestDiffers, Download, Source
 from ollmlx.store.hub import Hub, Wanted, is_from_hub
 from ollmlx.store.layers import Layer, Manifest
+from ollmlx.store.manifests import BadManifest
 from ollmlx.store.partial import is_whole, missing_bytes
 from ollmlx.store.registry import BlobSource, Registry
 from ollmlx.store.shelf import LayerGone, Shelf
@@ -28,6 +30,7 @@ from ollmlx.store.upload import Upload
 from ollmlx.wire.native import ProgressResponse, PullRequest, PushRequest
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _ROUNDS = 3
 """How often blobs that somebody removed while others came are fetched again."""
 
@@ -74,16 +77,16 @@ def _pulled(text: str) -> Name:
 
 
 async def _from_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
-    yield ProgressResponse("pulling manifest")
     shelf = Shelf(engine.settings.models)
     name = await asyncio.to_thread(shelf.spelling, name)
     session = Session()
     registry = Registry(name, session, insecure)
+    yield ProgressResponse("pulling manifest")
     manifest, data = await ask(session, lambda: _manifest(registry))
     await asyncio.to_thread(_check_disk, shelf, manifest)
     for frame in _memory_warning(sum(layer.size for layer in manifest.blobs)):
         yield frame
-    old = await asyncio.to_thread(shelf.read, name)
+    old = await asyncio.to_thread(_replaced, shelf, name)
     for round_ in range(_ROUNDS):
         async with aclosing(_layers(engine, shelf, registry, manifest)) as frames:
             async for frame in frames:
@@ -96,7 +99,7 @@ async def _from_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
             if round_ == _ROUNDS - 1:
                 raise
     if old and not engine.settings.noprune:
-        async with aclosing(remove_unused(shelf, old[0])) as frames:
+        async with aclosing(remove_unused(shelf, old)) as frames:
             async for frame in frames:
                 yield frame
     yield ProgressResponse("success")
@@ -119,6 +122,16 @@ def _manifest(registry: Registry) -> tuple[Manifest, bytes]:
     if any(layer.kind == "tensor" for layer in manifest.layers or ()):
         raise NeedsOtherRuntime
     return manifest, data
+
+
+def _replaced(shelf: Shelf, name: Name) -> Manifest | None:
+    """What has the name now; a damaged one is about to be mended."""
+    try:
+        found = shelf.read(name)
+    except BadManifest as error:
+        _log.warning("pulling over a damaged model: %s", error)
+        return None
+    return found[0] if found else None
 
 
 def _check_disk(shelf: Shelf, manifest: Manifest) -> None:

@@ -241,7 +241,7 @@ class _Cursor:
     def _opening(self) -> tuple[int, int]:
         """Counts of tensors and keys."""
         if self.buffer[:4] != b"GGUF":
-            raise _Malformed(f"not a GGUF file: it begins with {self.buffer[:4]!r}")
+            raise _Malformed("not a GGUF file")
         self.at = 4
         version = self._number(_U32)
         if version not in (2, 3):

@@ -5,7 +5,7 @@ Writing is in `shelf`.
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from ollmlx.errors import LoadFailed
 from ollmlx.names import Name
 from ollmlx.store import capabilities, folders
 from ollmlx.store.config import Config
-from ollmlx.store.documents import BadDocument, decode, read_bytes
+from ollmlx.store.documents import MOST_BYTES, BadDocument, decode, read_bytes
 from ollmlx.store.layers import Layer, Manifest
 from ollmlx.store.model import Model
 from ollmlx.store.weights import Weights, with_projectors
@@ -146,12 +146,19 @@ def _words(parts: _Parts) -> dict[str, Any]:
         "parameters": _decoded(parameters, dict[str, Any]) if parameters else {},
         "messages": tuple(_decoded(messages, list[Message])) if messages else (),
         "system": parts.text("system"),
-        "licenses": tuple(
-            read_bytes(path).decode("utf-8", "replace") for path in parts.all("license")
-        ),
+        "licenses": tuple(_licenses(parts.all("license"))),
         "adapters": tuple(map(str, parts.all("adapter"))),
         "draft": str(parts.last("draft") or ""),
     }
+
+
+def _licenses(paths: Iterable[Path]) -> Iterator[str]:
+    """Bounded all together: a manifest of a stranger may name one text thousands of times."""
+    left = MOST_BYTES
+    for path in paths:
+        data = read_bytes(path, left)
+        left -= len(data)
+        yield data.decode("utf-8", "replace")
 
 
 def _decoded(path: Path, kind: type[T]) -> T:

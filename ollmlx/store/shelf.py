@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from ollmlx.errors import LoadFailed, OllmlxError
@@ -45,12 +45,17 @@ class Shelf:
         return self._manifests / name.path
 
     def read(self, name: Name) -> tuple[Manifest, bytes] | None:
-        """The manifest and its bytes, or None.  Raises `BadManifest` or `OSError`."""
+        """The manifest and its bytes, or None.  Raises `BadManifest`."""
         path = self.path(name)
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             data = read_bytes(path, MOST_MANIFEST_BYTES)
-            return parse(data, path), data
-        return None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except BadDocument as error:
+            raise BadManifest(str(error)) from error
+        except OSError as error:
+            raise BadManifest(f"open {path}: {error.strerror}") from error
+        return parse(data, path), data
 
     def write(self, name: Name, manifest: Manifest, data: bytes | None = None) -> None:
         """Install a model, in place of what had the name; `data` are the bytes a registry sent.

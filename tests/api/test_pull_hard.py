@@ -123,7 +123,7 @@ async def test_errors_have_ollamas_texts_and_places(client, registry, weights):
         "error": "this model requires MLX support, but the MLX runtime is not available"
     }
     got = await pull(client, f"http://{registry.host}/me/m:1", insecure=False)
-    assert got[-1] == {"error": "insecure protocol http"}
+    assert got == [{"error": "insecure protocol http"}]
     got = await pull(client, f"{registry.host}/me/m:1", insecure=False)
     assert got[-1]["error"].endswith("http: server gave HTTP response to HTTPS client")
     got = await pull(client, "127.0.0.1:1/library/nope")
@@ -160,6 +160,28 @@ async def test_a_manifest_that_is_none_is_refused(client, registry, manifest, tm
     (_, error) = await pull(client, f"{registry.host}/me/m:1")
     assert error["error"].startswith("pull model manifest: ")
     assert not (tmp_path / "models").exists()
+
+
+async def test_a_damaged_model_is_mended_by_a_pull(client, registry, weights, tmp_path):
+    registry.add("me/m", "1", CONFIG, model=weights)
+    name = f"{registry.host}/me/m:1"
+    await pull(client, name)
+    (tmp_path / "models/manifests" / registry.host / "me/m/1").write_bytes(b"{")
+    assert (await pull(client, name))[-1] == {"status": "success"}
+    assert [m["name"] for m in (await client.get("/api/tags")).json()["models"]] == [name]
+
+
+async def test_a_name_too_long_for_the_disk_is_told(client, tmp_path):
+    (tmp_path / "models/manifests").mkdir(parents=True)
+    name = f"{'h' * 300}/me/m:1"
+    (_, error) = await pull(client, name)
+    assert error["error"].startswith("pull model manifest: Get ")
+    pushed = await client.post("/api/push", json={"model": name})
+    assert json.loads(pushed.text.splitlines()[-1])["error"].endswith("File name too long")
+    for path in ("copy", "create"):
+        body = {"model": name, "files": {"m.gguf": "sha256:" + "a" * 64}, "source": "smollm2:135m"}
+        told = await client.post(f"/api/{path}", json={**body, "destination": name})
+        assert "internal server error" not in told.text
 
 
 async def test_a_blob_that_is_a_lie_is_named_and_nothing_is_installed(

@@ -6,6 +6,7 @@ import pytest
 
 from ollmlx.settings import Settings
 from ollmlx.store.library import Library
+from ollmlx.store.manifests import BadManifest
 from ollmlx.wire.native import Message
 from tests.store.shelf import CHATML, OllamaFolder, write_gguf
 
@@ -113,3 +114,14 @@ def test_a_name_may_have_a_host_with_a_port(
     store.add("localhost:5000/ns/m/t", {}, ("model", weights))
     assert library.find("localhost:5000/ns/m:t").name == "localhost:5000/ns/m:t"
     assert [model.name for model in library.list()] == ["localhost:5000/ns/m:t"]
+
+
+def test_texts_named_thousands_of_times_are_not_read_as_often(
+    library: Library, store: OllamaFolder, weights: bytes
+) -> None:
+    text = ("license", b"x" * (1 << 20))
+    store.add(NAME, {}, ("model", weights), *[text] * 60)
+    assert len(library.find("m").licenses) == 60
+    store.add(NAME, {}, ("model", weights), *[text] * 5000)
+    with pytest.raises(BadManifest, match="longer than"):
+        library.find("m")
