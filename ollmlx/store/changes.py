@@ -52,7 +52,8 @@ class Changes:
     def spelling(self, name: Name) -> Name:
         """As an installed model spells it, whatever the letter case, else as given."""
         found = self.shelf.spelling(name)
-        if found != name or self.shelf.path(name).exists():
+        # Not Path.exists, which raises for a name that is too long for the disk.
+        if found != name or os.path.exists(self.shelf.path(name)):
             return found
         entry = folders.matching(self.converted, name)
         return entry[0] if entry else name
@@ -115,10 +116,10 @@ class Changes:
         Raises `CannotDelete`, `NotInCache` or `CannotStore`.
         """
         found = self.spelling(name)
-        if self.shelf.path(found).exists():
+        if os.path.exists(self.shelf.path(found)):
             self.remove_manifest(found)
             return True
-        if self.folder(found).exists():
+        if os.path.exists(self.folder(found)):
             self.remove_folder(found)
             return True
         if model is None:
@@ -150,7 +151,7 @@ class Changes:
 
     def remove_folder(self, name: Name) -> None:
         folder = self.folder(name)
-        if not folder.exists():
+        if not os.path.exists(folder):
             return
         with storing(folder):
             gone = folder.with_name(f".{folder.name}.deleted")
