@@ -21,8 +21,8 @@ from ollmlx.settings import FOREVER, Settings
 
 log = logging.getLogger(__name__)
 
-# A model can be evicted between its load and the first look at it, but not for ever.
-LOAD_ATTEMPTS = 10
+# A process can end between its load and the first look at it, but not for ever.
+LOAD_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,25 @@ class Resident:
         return self.process is not None and self.process.alive
 
 
+@dataclass(eq=False)
+class Loading:
+    """A load under way, and how many requests wait for it: the model is lent to all of them before
+    the next load may evict it.
+    """
+
+    task: "asyncio.Task[Resident] | None" = None
+    waiting: int = 0
+    resident: Resident | None = None
+    """Once it is lent."""
+
+
 class Pool:
     """Lives on one event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._residents: dict[str, Resident] = {}
-        self._loads: dict[jobs.Load, asyncio.Task[None]] = {}
+        self._loads: dict[jobs.Load, Loading] = {}
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._closers: set[asyncio.Task[None]] = set()
@@ -106,15 +118,9 @@ class Pool:
         Raises `Busy` when too many requests wait for a load, `LoadFailed` when the model cannot be
         loaded.
         """
-        for _ in range(LOAD_ATTEMPTS):
-            if resident := self._ready(wanted):
-                break
-            await self._queue(wanted, keep_alive)
-        else:
-            raise LoadFailed("the model's process ends as soon as it has loaded")
+        resident = await self._borrow(wanted, keep_alive)
         if keep_alive is not None:
             resident.keep_alive = keep_alive
-        self._take(resident)
         try:
             assert resident.process
             yield resident.process
@@ -144,14 +150,27 @@ class Pool:
 
     async def close(self) -> None:
         """Unload everything; requests under way are answered with an error."""
-        for task in self._loads.values():
+        tasks = [loading.task for loading in self._loads.values() if loading.task]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._loads.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for resident in list(self._residents.values()):
             self._expire(resident)
         await asyncio.gather(*self._closers)
 
     # -- lending -----------------------------------------------------------------------------------
+
+    async def _borrow(self, wanted: Wanted, keep_alive: float | None) -> Resident:
+        """A model with this request among its users."""
+        for _ in range(LOAD_ATTEMPTS):
+            if resident := self._ready(wanted):
+                self._take(resident)
+                return resident
+            resident = await self._queue(wanted, keep_alive)
+            if resident.ready:
+                return resident
+            self._release(resident)
+        raise LoadFailed("the model's process ends as soon as it has loaded")
 
     def _ready(self, wanted: Wanted) -> Resident | None:
         resident = self._residents.get(wanted.load.path)
@@ -164,18 +183,24 @@ class Pool:
             else None
         )
 
-    async def _queue(self, wanted: Wanted, keep_alive: float | None) -> None:
+    async def _queue(self, wanted: Wanted, keep_alive: float | None) -> Resident:
         if self._waiting > self._settings.max_queue:
             raise Busy
+        if not (loading := self._loads.get(wanted.load)):
+            loading = self._loads[wanted.load] = Loading()
+            loading.task = asyncio.create_task(self._load(wanted, keep_alive, loading))
+        assert loading.task
         self._waiting += 1
+        loading.waiting += 1
         try:
-            if not (task := self._loads.get(wanted.load)):
-                task = asyncio.create_task(self._load(wanted, keep_alive))
-                self._loads[wanted.load] = task
-                task.add_done_callback(lambda _: self._loads.pop(wanted.load, None))
             # Shielded: a client that leaves does not take the load away from those who wait with
             # it.
-            await asyncio.shield(task)
+            return await asyncio.shield(loading.task)
+        except asyncio.CancelledError:
+            loading.waiting -= 1
+            if loading.resident:
+                self._release(loading.resident)
+            raise
         finally:
             self._waiting -= 1
 
@@ -217,31 +242,37 @@ class Pool:
 
     # -- loading -----------------------------------------------------------------------------------
 
-    async def _load(self, wanted: Wanted, keep_alive: float | None) -> None:
-        async with self._turn:
-            if self._ready(wanted):
-                return
-            if old := self._residents.get(wanted.load.path):
-                await self._evict(old)
-            load = await self._make_room(wanted)
-            keep = self._settings.keep_alive if keep_alive is None else keep_alive
-            resident = Resident(wanted, keep)
-            self._residents[wanted.load.path] = resident
-            log.info("loading %s", wanted.load.path)
-            try:
-                resident.process = await ModelProcess.start(
-                    load,
-                    self._settings.load_timeout,
-                    lambda fraction: setattr(resident, "fraction", fraction),
-                )
-            except BaseException:
-                self._expire(resident)
-                raise
-            # Whoever asked may have left: it stays for its time all the same, and at least until
-            # they look.
-            resident.keep_alive = max(keep, 1.0)
-            self._start_timer(resident)
-            resident.keep_alive = keep
+    async def _load(self, wanted: Wanted, keep_alive: float | None, loading: Loading) -> Resident:
+        try:
+            async with self._turn:
+                resident = self._ready(wanted) or await self._start(wanted, keep_alive)
+                loading.resident = resident
+                for _ in range(loading.waiting):
+                    self._take(resident)
+                if not resident.users and not resident.timer:
+                    # Whoever asked has left: it stays for its time all the same.
+                    self._start_timer(resident)
+                return resident
+        finally:
+            del self._loads[wanted.load]
+
+    async def _start(self, wanted: Wanted, keep_alive: float | None) -> Resident:
+        if old := self._residents.get(wanted.load.path):
+            await self._evict(old)
+        load = await self._make_room(wanted)
+        resident = Resident(wanted, self._settings.keep_alive if keep_alive is None else keep_alive)
+        self._residents[wanted.load.path] = resident
+        log.info("loading %s", wanted.load.path)
+        try:
+            resident.process = await ModelProcess.start(
+                load,
+                self._settings.load_timeout,
+                lambda fraction: setattr(resident, "fraction", fraction),
+            )
+        except BaseException:
+            self._expire(resident)
+            raise
+        return resident
 
     async def _make_room(self, wanted: Wanted) -> jobs.Load:
         """Unload until the model may be loaded; the load, with the number of sequences settled."""

@@ -200,3 +200,19 @@ def test_parallel_sequences_take_a_modest_part_of_memory():
         1,
         1,
     ]
+
+
+async def test_those_who_want_a_model_in_different_ways_all_get_it(make_pool):
+    pool = make_pool()
+    ways = [wanted(num_ctx=number) for number in range(100, 116)]
+    used = [use(pool, way) for way in ways for _ in range(3)]
+    assert len(set(await asyncio.gather(*used))) == len(ways)
+
+
+async def test_a_client_that_leaves_while_it_waits_holds_nothing(make_pool):
+    pool = make_pool()
+    leaving = asyncio.create_task(use(pool, wanted(), FOREVER))
+    await until(lambda: pool.busy)
+    leaving.cancel()
+    await use(pool, wanted())
+    assert [resident.users for resident in pool.residents()] == [0]
