@@ -142,7 +142,7 @@ def parse_host(text: str) -> tuple[str, str, int, str]:
         location = f"[{location}]"  # a bare IPv6 address has no port
     parts = urlsplit(f"//{location}")
     try:
-        port = parts.port or default
+        port = default if parts.port is None else parts.port
     except ValueError:
         port = default
     host = parts.hostname or ("" if location.startswith(":") else "127.0.0.1")
