@@ -12,6 +12,7 @@ import pytest
 
 from ollmlx.room import Room
 from ollmlx.settings import Settings
+from tests.api.creating import upload
 from tests.toy import ToyModels
 from tests.toy_vision import make_seeing, picture
 
@@ -210,3 +211,30 @@ async def test_anthropics_blocks_carry_images_and_their_tokens_are_counted(
     native = await chat(client, model, user("what?", encoded(1)))
     assert answered["usage"]["input_tokens"] == native["prompt_eval_count"]
     assert counted["input_tokens"] == native["prompt_eval_count"]
+
+
+async def test_a_model_created_with_its_projector_sees(
+    client: httpx.AsyncClient, model: str
+) -> None:
+    folder = Path(model).parent
+    files = {
+        path.name: await upload(client, path.read_bytes()) for path in folder.glob("*whole.gguf")
+    }
+    made = await client.post("/api/create", json={"model": "eyes", "files": files})
+    assert "success" in made.text
+    shown = await post(client, "/api/show", model="eyes")
+    assert "vision" in shown["capabilities"]
+    assert shown["projector_info"]
+    by_name = await chat(client, "eyes", user("what?", encoded(1)))
+    assert by_name["message"] == (await chat(client, model, user("what?", encoded(1))))["message"]
+    listed = (await client.get("/api/tags")).json()["models"]
+    stored = sum(path.stat().st_size for path in folder.glob("*whole.gguf"))
+    assert stored <= listed[0]["size"] < stored + 10_000
+
+
+async def test_anthropic_images_are_seen(client: httpx.AsyncClient, model: str) -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": encoded(1)}
+    content = [{"type": "image", "source": source}, {"type": "text", "text": "what?"}]
+    body = {"model": model, "max_tokens": 4, "messages": [{"role": "user", "content": content}]}
+    answer = (await client.post("/v1/messages", json=body)).json()
+    assert answer["usage"]["input_tokens"] > 40
