@@ -8,6 +8,7 @@ that Ollama answers.
 import base64
 import binascii
 import json
+import math
 import re
 import types
 from functools import cache
@@ -79,7 +80,7 @@ def from_query(query: str, kind: type[T]) -> T:
 def parse(text: str) -> Any:
     """The first JSON value of a text."""
     try:
-        value = json.JSONDecoder(parse_constant=_no_constant).raw_decode(text)[0]
+        value = _DECODER.raw_decode(text)[0]
         return _whole_characters(value) if _SURROGATE.search(text) else value
     except json.JSONDecodeError as error:
         raise Malformed(_syntax_error(text, error)) from error
@@ -101,6 +102,24 @@ def _whole_characters(value: Any) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise Malformed(f"invalid character '{name[0]}' looking for beginning of value")
+
+
+def _whole_number(text: str) -> int | float:
+    """As in Go, what no int64 can hold is a float64."""
+    if len(text) <= len(str(-(2**63))) and -(2**63) <= (value := int(text)) < 2**63:
+        return value
+    return _number(text)
+
+
+def _number(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise Malformed(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return value
+
+
+_DECODER = json.JSONDecoder(
+    parse_constant=_no_constant, parse_int=_whole_number, parse_float=_number
+)
 
 
 def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
@@ -204,7 +223,7 @@ def _is_scalar(value: Any, hint: Any) -> bool:
     if isinstance(value, bool) or hint is bool:
         return hint is bool and isinstance(value, bool)
     if hint is int:
-        return isinstance(value, int) and -(2**63) <= value < 2**63
+        return isinstance(value, int)
     return (hint is float and isinstance(value, (int, float))) or (
         hint is str and isinstance(value, str)
     )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ollmlx.errors import BadRequest
+from ollmlx.errors import BadRequest, Malformed
 from ollmlx.settings import FOREVER
 from ollmlx.wire.decode import decode
 from ollmlx.wire.native import ChatRequest, GenerateRequest
@@ -129,3 +129,17 @@ def test_half_a_surrogate_pair_is_no_character(text, read):
     request = decode(body, ChatRequest)
     assert request.model == read
     assert request.options == {read: [read]}
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1e400", "-1e400"])
+def test_a_number_beyond_all_floats_is_refused(number):
+    with pytest.raises(Malformed, match="of type float64"):
+        decode(f'{{"options": {{"seed": {number}}}}}'.encode(), ChatRequest)
+
+
+def test_a_number_beyond_int64_is_a_float():
+    read = decode(b'{"options": {"a": 9223372036854775807, "b": 9223372036854775808}}', ChatRequest)
+    assert read.options == {"a": 2**63 - 1, "b": 2.0**63}
+    assert isinstance(read.options["b"], float)
+    with pytest.raises(Malformed, match="of type int"):
+        decode(b'{"top_logprobs": 9223372036854775808}', ChatRequest)
