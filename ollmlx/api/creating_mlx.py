@@ -82,7 +82,7 @@ async def _proved(
         arguments = (_QUANTISE, str(source), str(work / "quantised"), kind)
         async with aclosing(progress(*arguments)) as lines:
             async for line in lines:
-                done = total * line["done"] // line["of"]
+                done = int(total * line["done"] / line["of"])
                 yield ProgressResponse(status, QUANTISED, total, done)
         yield ProgressResponse("verifying conversion")
         if found := await difference(source, work / "quantised"):

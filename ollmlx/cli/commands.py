@@ -125,6 +125,7 @@ RUN_FLAGS = (
 )
 CONVERT_FLAGS = (
     Flag("dtype", "Of scales, norms and dense weights: auto, float16, bfloat16, float32", "string"),
+    Flag("quantize", "Quantize to this level (e.g. int4, int8-g32, mxfp4, mixed_4_6)", "string"),
     Flag("replace", "Take the place of a target that is there already"),
 )
 

@@ -9,7 +9,7 @@ from ollmlx.cli import formats
 from ollmlx.cli.flags import Misused, Words
 from ollmlx.cli.progress import Progress, Spinner
 from ollmlx.cli.terminal import tell
-from ollmlx.convert import Conversion, export
+from ollmlx.convert import Conversion, export, quantise
 from ollmlx.convert import convert as repack
 from ollmlx.convert.refusals import TargetInTheWay
 from ollmlx.convert.verification import difference
@@ -28,8 +28,13 @@ def convert(words: Words) -> None:
     library = Library(settings.from_environment())
     model = library.find(source)
     filling, replace = Filling(sys.stderr.isatty()), words.on("replace")
+    kind = words.text("quantize")
     try:
-        if model.format == "mlx":
+        if model.format == "mlx" and kind:
+            target = _quantised(library, model.name, target_name)
+            size = quantise(Path(model.path), target, kind, filling, replace)
+            tell(f"{formats.size(size)} → {target}")
+        elif model.format == "mlx":
             if "dtype" in words.given:
                 raise Misused("--dtype is for MLX models: a .gguf file keeps the one there is")
             target = _file(model.name, target_name)
@@ -37,7 +42,7 @@ def convert(words: Words) -> None:
             tell(f"{formats.size(target.stat().st_size)} → {target}")
         else:
             target = _target(library, model.name, target_name)
-            _tell(repack(Path(model.path), target, filling, dtype, replace), target)
+            _tell(repack(Path(model.path), target, filling, dtype, replace, kind), target)
     except TargetInTheWay as error:
         raise BadRequest(f"{error}: --replace puts the new one in its place") from error
     _compare(Path(model.path), target)
@@ -71,6 +76,15 @@ def _file(source: str, target: str | None) -> Path:
     if not target or not target.endswith(".gguf"):
         raise BadRequest(f"{source} is an MLX model already; a .gguf file can be made of it")
     return names.as_path(target) or Path(target)
+
+
+def _quantised(library: Library, source: str, target: str | None) -> Path:
+    """Where to write the quantised form of an MLX model."""
+    if not target:
+        raise BadRequest("the quantised model needs a name or a folder of its own")
+    if target.endswith(".gguf"):
+        raise BadRequest("a .gguf file is written unquantised: `create --quantize` does the rest")
+    return _target(library, source, target)
 
 
 def _target(library: Library, source: str, target: str | None) -> Path:

@@ -3,6 +3,9 @@
 Runs as a process: `python -m ollmlx.convert.quantise_mlx SOURCE [TARGET RECIPE]`.
 """
 
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,11 @@ from ollmlx.store.safetensors import read_shard
 _STEPS = 50
 
 
-def convert(source: Path, target: Path, name: str) -> None:
-    """Write the folder `target`, which is empty.  Raises `NotConvertible`."""
+def convert(source: Path, target: Path, name: str, heard: Callable[[float], None]) -> None:
+    """Write the folder `target`, which is empty.  Raises `NotConvertible`.
+
+    `heard` is told which fraction is done.
+    """
     wanted = recipe(name)
     original = _believable(source)
     if "quantization" in original or "quantization_config" in original:
@@ -36,7 +42,7 @@ def convert(source: Path, target: Path, name: str) -> None:
             _cast(model, getattr(mx, wanted.dtype))
         if wanted.bits:
             model, config = _quantised(model, config, wanted)
-        _evaluate(model)
+        _evaluate(model, heard)
         save_model(target, model, donate_model=True)
         # As it was written, not as the loader filled it in.
         changed = {key: config[key] for key in config if key.startswith("quantization")}
@@ -68,22 +74,23 @@ def _quantised(model: nn.Module, config: dict[str, Any], wanted: Recipe) -> Any:
     mixture = None
     if wanted.mixed:
         mixture = mixed_quant_predicate_builder(wanted.mixed, model, wanted.group)
-    return quantize_model(
-        model,
-        config,
-        wanted.group,
-        wanted.bits,
-        mode=wanted.mode,
-        quant_predicate=mixture,
-    )
+    with redirect_stdout(StringIO()):  # it prints the bits per weight
+        return quantize_model(
+            model,
+            config,
+            wanted.group,
+            wanted.bits,
+            mode=wanted.mode,
+            quant_predicate=mixture,
+        )
 
 
-def _evaluate(model: nn.Module) -> None:
+def _evaluate(model: nn.Module, heard: Callable[[float], None]) -> None:
     arrays = [array for _, array in tree_flatten(model.parameters())]
     step = max(1, len(arrays) // _STEPS)
     for start in range(0, len(arrays), step):
         mx.eval(arrays[start : start + step])
-        tell(done=min(start + step, len(arrays)), of=len(arrays))
+        heard(min(1.0, (start + step) / len(arrays)))
 
 
 def _believable(folder: Path) -> dict[str, Any]:
@@ -109,7 +116,7 @@ def work(arguments: list[str]) -> None:
     if len(arguments) == 1:
         check(source)
     else:
-        convert(source, Path(arguments[1]), arguments[2])
+        convert(source, Path(arguments[1]), arguments[2], lambda done: tell(done=done, of=1))
 
 
 if __name__ == "__main__":
