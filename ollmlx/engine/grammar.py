@@ -15,11 +15,18 @@ from ollmlx.errors import BadRequest, OllmlxError
 LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
 """Of a lexer's states each takes up to 2 kB; the other bounds are llguidance's own."""
 _TAG = re.compile("\ue000(.*?)\ue001")
+_SPECIAL = re.compile(r"(?:^| )(<\[\d+\]>.*)")
+_UNTIL = re.compile("\ue002(.*?)\ue003")
 
 
 def tag(text: str) -> str:
     """A text in a Lark grammar that the model may have special tokens for; see `Matcher`."""
     return f"\ue000{json.dumps(text)}\ue001"
+
+
+def until(name: str, matching: str, text: str) -> str:
+    """A rule of Lark: what terms of regular expressions match, up to a text as in `tag`."""
+    return f"\ue002{json.dumps([name, matching, text])}\ue003"
 
 
 def first_words(problem: str) -> str:
@@ -35,7 +42,7 @@ class Matcher:
 
     def __init__(self, tokenizer: LLTokenizer, grammar: str, num_vocab: int) -> None:
         """`num_vocab` is the width of the logits.  Raises `BadRequest` for a bad grammar."""
-        spelled = _TAG.sub(lambda found: _spell(tokenizer, json.loads(found[1])), grammar)
+        spelled = _spelled(tokenizer, grammar)
         self._matcher = LLMatcher(tokenizer, spelled, log_level=0, limits=LIMITS)
         if self._matcher.is_error():
             raise BadRequest(f"invalid grammar: {first_words(self._matcher.get_error())}")
@@ -65,6 +72,19 @@ class Matcher:
         if self._matcher.is_error():
             reason = first_words(self._matcher.get_error())
             raise OllmlxError(f"the answer's grammar failed: {reason}")
+
+
+def _spelled(tokenizer: LLTokenizer, grammar: str) -> str:
+    ruled = _UNTIL.sub(lambda found: _rule(tokenizer, *json.loads(found[1])), grammar)
+    return _TAG.sub(lambda found: _spell(tokenizer, json.loads(found[1])), ruled)
+
+
+def _rule(tokenizer: LLTokenizer, name: str, matching: str, text: str) -> str:
+    """A text ends lazily; before a special token, which is in no text, it need not."""
+    special = _SPECIAL.search(_spell(tokenizer, text))
+    if special is None:
+        return f"{name}[suffix={json.dumps(text)}]: {matching}"
+    return f"{name}: {matching} {special[1]}"
 
 
 def _spell(tokenizer: LLTokenizer, text: str) -> str:

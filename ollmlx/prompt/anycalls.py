@@ -33,6 +33,7 @@ class AnyCalls:
         self._tag = tag
         self._names = [name for tool in tools if (name := function_of(tool).get("name"))]
         self._kept = ""
+        self._depth = 0
         self._calling = False
         self._over = False
         self._found = False
@@ -57,11 +58,14 @@ class AnyCalls:
         if self._over:
             return piece, []
         self._kept += piece
-        content = "" if self._calling else self._before_tag()
+        fresh, content = piece, ""
+        if not self._calling:
+            content = self._before_tag()
+            fresh = self._kept
         if not self._calling:
             return content, []
         calls = list(self._calls()) if piece[-1] in "}]" else []
-        if self._balanced():
+        if self._closed_by(fresh):
             self._over = True
             content += "" if self._found else self._kept
             self._kept = ""
@@ -90,12 +94,15 @@ class AnyCalls:
             return content
         return ""
 
-    def _balanced(self) -> bool:
-        """Whether the brackets of a tag that is one have closed: then the calls are over."""
-        closer, depth = _BRACKETS.get(self._tag), 0
-        for character in self._kept if closer else "":
-            depth += (character == self._tag) - (character == closer)
-            if depth == 0 and character == closer:
+    def _closed_by(self, text: str) -> bool:
+        """Whether `text` closes the bracket that is the tag: then the calls are over."""
+        closer = _BRACKETS.get(self._tag)
+        if self._tag == "{":
+            # Llama writes several objects; each is taken out as it is read.
+            text, self._depth = self._kept, 0
+        for character in text if closer else "":
+            self._depth += (character == self._tag) - (character == closer)
+            if self._depth == 0 and character == closer:
                 return True
         return False
 

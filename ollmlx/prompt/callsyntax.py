@@ -1,18 +1,27 @@
-"""The ways models write tool calls, each with the tags that tell it in a Jinja chat template.
-
-Source: the models' own chat templates; Ollama's `model/parsers` for what is let through.
-"""
+"""The ways models write tool calls, each with the tags that tell it in a chat template."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ollmlx.prompt import typed
+from ollmlx.prompt import callreading as reading
+from ollmlx.prompt import callwriting as writing
+from ollmlx.prompt.callreading import Reader, deepseek
+from ollmlx.prompt.callwriting import Writer, json_object, tagged
 
-Call = tuple[str, dict[str, Any]]
-Reader = Callable[[str, Sequence[Any]], list[Call]]
-"""The body between two tags, and the tools on offer, to calls.  Raises ValueError."""
+
+@dataclass(frozen=True)
+class Shape:
+    """How several calls stand together."""
+
+    first: str = ""
+    between: str = ""
+    last: str = ""
+    in_one: bool = True
+    """Inside one pair of tags; otherwise each has its own, with `between` around them."""
+
+
+LIST = Shape("[", ", ", "]")
+LINES = Shape(between="\n", in_one=False)
 
 
 @dataclass(frozen=True)
@@ -24,148 +33,221 @@ class Syntax:
     closing: str
     """Empty: the calls go on to the end of the text."""
     read: Reader
+    write: Writer
+    shape: Shape = LINES
+    gap: str = ""
+    """What models write after the opening tag, and before the closing one."""
 
     def marks(self, template: str) -> bool:
         return all(sign in template for sign in self.signs)
 
 
-def _from_object(call: Any, name: str = "name", arguments: str = "arguments") -> Call:
-    if not isinstance(call, dict) or not isinstance(call.get(name), str):
-        raise ValueError("a call has no name")
-    given = call.get(arguments, call.get("parameters"))
-    if isinstance(given, str):
-        given = typed.load(given)
-    if not isinstance(given, dict | None):
-        raise ValueError("arguments are not an object")
-    return call[name], given or {}
-
-
-def _objects(loaded: Any, name: str = "name", arguments: str = "arguments") -> list[Call]:
-    calls = loaded if isinstance(loaded, list) else [loaded]
-    return [_from_object(call, name, arguments) for call in calls]
-
-
-def read_json(body: str, _tools: Sequence[Any]) -> list[Call]:
-    """`{"name": …, "arguments": {…}}`, or a list of such objects."""
-    return _objects(typed.load(body))
-
-
-def read_xml(body: str, tools: Sequence[Any]) -> list[Call]:
-    """`<function=NAME><parameter=KEY>\\nVALUE\\n</parameter>…</function>`."""
-    function = re.match(r"\s*<function=([^>\s]+)\s*>(.*)", body, re.DOTALL)
-    if not function:
-        raise ValueError("no <function=…>")
-    name, rest = function[1], function[2].rpartition("</function>")[0] or function[2]
-    parameters = re.findall(
-        r"<parameter=([^>]+)>(.*?)(?:</parameter>|(?=<parameter=)|\Z)", rest, re.DOTALL
-    )
-    return [(name, _typed(tools, name, parameters))]
-
-
-def _typed(tools: Sequence[Any], name: str, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    return {
-        key.strip(): typed.value(text, typed.types_of(tools, name, key.strip()))
-        for key, text in pairs
-    }
-
-
-def read_key_value(body: str, tools: Sequence[Any]) -> list[Call]:
-    """GLM's `NAME<arg_key>KEY</arg_key><arg_value>VALUE</arg_value>…`."""
-    name = body.partition("<arg_key>")[0].strip()
-    if not name:
-        raise ValueError("a call has no name")
-    pairs = re.findall(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", body, re.DOTALL)
-    return [(name, _typed(tools, name, pairs))]
-
-
-def read_python(body: str, _tools: Sequence[Any]) -> list[Call]:
-    """`[f(a="x"), g()]`."""
-    return typed.python_calls(body)
-
-
-def read_python_lines(body: str, _tools: Sequence[Any]) -> list[Call]:
-    """`f(a="x")`, a call a line."""
-    return typed.python_calls(f"[{','.join(filter(str.strip, body.strip().splitlines()))}]")
-
-
-def _deepseek(tag: str) -> str:
-    """DeepSeek's tags have wide bars."""
-    return f"<\uff5ctool▁{tag}\uff5c>"
-
-
-def read_deepseek(body: str, _tools: Sequence[Any]) -> list[Call]:
-    """`[call begin]NAME[sep]{…}[call end]…`; R1 writes a type first, then the name and a fence."""
-    calls = []
-    for part in body.split(_deepseek("call▁begin"))[1:]:
-        head, _, rest = part.partition(_deepseek("call▁end"))[0].partition(_deepseek("sep"))
-        fenced = re.fullmatch(r"\s*(\S+)\s*```(?:json)?\s*(.*?)\s*```\s*", rest, re.DOTALL)
-        name, arguments = (fenced[1], fenced[2]) if fenced else (head.strip(), rest)
-        calls.append(_from_object({"name": name, "arguments": arguments}))
-    return calls
-
-
-def read_mistral(body: str, _tools: Sequence[Any]) -> list[Call]:
-    """A JSON list of calls, or `NAME[ARGS]{…}`, further ones after another `[TOOL_CALLS]`."""
-    calls: list[Call] = []
-    for part in filter(str.strip, body.split("[TOOL_CALLS]")):
-        head, arguments, rest = part.partition("[ARGS]")
-        if arguments:
-            name = head.partition("[CALL_ID]")[0].strip()
-            calls.append(_from_object({"name": name, "arguments": rest}))
-        else:
-            calls += _objects(typed.load(part))
-    return calls
-
-
-def read_cohere(body: str, _tools: Sequence[Any]) -> list[Call]:
-    """`[{"tool_name": …, "parameters": {…}}]`."""
-    return _objects(typed.load(body), "tool_name", "parameters")
-
-
-def _loose(quote: str) -> Reader:
-    """Gemma's `call:NAME{key:<q>text<q>}`, strings between `quote` marks."""
-
-    def read(body: str, _tools: Sequence[Any]) -> list[Call]:
-        call = re.fullmatch(r"\s*call:([^{\s]+)\s*(\{.*\})\s*", body, re.DOTALL)
-        if not call:
-            raise ValueError("no call:…{…}")
-        return [(call[1], typed.loose_object(call[2], quote))]
-
-    return read
-
+_CODER = tagged("<function={}>\n", "<parameter={}>\n", "\n</parameter>\n", "</function>")
+_GLM = tagged("{}\n", "<arg_key>{}</arg_key>\n<arg_value>", "</arg_value>\n", "")
+_LONGCAT = tagged(
+    "{}\n",
+    "<longcat_arg_key>{}</longcat_arg_key>\n<longcat_arg_value>",
+    "</longcat_arg_value>\n",
+    "",
+)
+_MINIMAX = tagged('<invoke name="{}">\n', '<parameter name="{}">', "</parameter>\n", "</invoke>")
+_ATEM = tagged(
+    '<atem:invoke name="{}">\n',
+    '<atem:parameter name="{}">',
+    "</atem:parameter>\n",
+    "</atem:invoke>",
+)
+_MINICPM = tagged('"{}">', '<param name="{}">', "</param>", "")
+_PLAIN = json_object()
+_R1 = "```json"
 
 # The order matters: the first whose signs are all there is taken.
 SYNTAXES = (
     Syntax(
-        "gemma4", ("<|tool_call>", "<tool_call|>"), "<|tool_call>", "<tool_call|>", _loose('<|"|>')
+        "minimax",
+        ("<minimax:tool_call>",),
+        "<minimax:tool_call>",
+        "</minimax:tool_call>",
+        reading.invoked(),
+        _MINIMAX,
+        Shape(between="\n"),
+        "\n",
+    ),
+    Syntax(
+        "gemma4",
+        ("<|tool_call>", "<tool_call|>"),
+        "<|tool_call>",
+        "<tool_call|>",
+        reading.loose('<|"|>'),
+        writing.loose('<|"|>'),
+        Shape(in_one=False),
     ),
     Syntax(
         "functiongemma",
         ("<start_function_call>",),
         "<start_function_call>",
         "<end_function_call>",
-        _loose("<escape>"),
+        reading.loose("<escape>"),
+        writing.loose("<escape>"),
+        Shape(in_one=False),
     ),
-    Syntax("glm", ("<arg_key>", "<tool_call>"), "<tool_call>", "</tool_call>", read_key_value),
+    Syntax(
+        "longcat",
+        ("<longcat_tool_call>",),
+        "<longcat_tool_call>",
+        "</longcat_tool_call>",
+        reading.keyed("longcat_"),
+        _LONGCAT,
+    ),
+    Syntax(
+        "glm", ("<arg_key>", "<tool_call>"), "<tool_call>", "</tool_call>", reading.keyed(), _GLM
+    ),
     Syntax(
         "lfm2",
         ("<|tool_call_start|>",),
         "<|tool_call_start|>",
         "<|tool_call_end|>",
-        read_python,
+        reading.read_python,
+        writing.write_python,
+        LIST,
     ),
     Syntax(
-        "olmo3", ("<function_calls>",), "<function_calls>", "</function_calls>", read_python_lines
+        "olmo3",
+        ("<function_calls>",),
+        "<function_calls>",
+        "</function_calls>",
+        reading.read_python_lines,
+        writing.write_python,
+        Shape(between="\n"),
     ),
-    Syntax("qwen3-coder", ("<tool_call>", "<function="), "<tool_call>", "</tool_call>", read_xml),
+    Syntax(
+        "seed",
+        ("<seed:tool_call>",),
+        "<seed:tool_call>",
+        "</seed:tool_call>",
+        reading.read_xml,
+        _CODER,
+        LINES,
+        "\n",
+    ),
+    Syntax(
+        "qwen3-coder",
+        ("<tool_call>", "<function="),
+        "<tool_call>",
+        "</tool_call>",
+        reading.read_xml,
+        _CODER,
+        LINES,
+        "\n",
+    ),
+    Syntax(
+        "kimi",
+        ("<|tool_calls_section_begin|>",),
+        "<|tool_calls_section_begin|>",
+        "<|tool_calls_section_end|>",
+        reading.read_kimi,
+        writing.write_kimi,
+        Shape(),
+    ),
+    Syntax(
+        "kimi3",
+        ("<|open|>", "<|sep|>", "<|close|>"),
+        "<|open|>tools<|sep|>",
+        "<|close|>tools<|sep|>",
+        reading.read_kimi_blocks,
+        writing.write_kimi_block,
+        Shape(),
+    ),
+    Syntax(
+        "minicpm",
+        ('<function name="', '<param name="'),
+        "<function name=",
+        "</function>",
+        reading.read_named_function,
+        _MINICPM,
+    ),
+    Syntax(
+        "atem",
+        ("<atem:function_calls>",),
+        "<atem:function_calls>",
+        "</atem:function_calls>",
+        reading.invoked("atem:"),
+        _ATEM,
+        Shape(between="\n"),
+        "\n",
+    ),
+    Syntax(
+        "deepseek-r1",
+        (deepseek("calls▁begin"), _R1),
+        deepseek("calls▁begin"),
+        deepseek("calls▁end"),
+        reading.read_deepseek,
+        writing.write_deepseek_r1,
+        Shape(between="\n"),
+    ),
     Syntax(
         "deepseek",
-        (_deepseek("calls▁begin"),),
-        _deepseek("calls▁begin"),
-        _deepseek("calls▁end"),
-        read_deepseek,
+        (deepseek("calls▁begin"),),
+        deepseek("calls▁begin"),
+        deepseek("calls▁end"),
+        reading.read_deepseek,
+        writing.write_deepseek,
+        Shape(),
     ),
-    Syntax("cohere", ("<|START_ACTION|>",), "<|START_ACTION|>", "<|END_ACTION|>", read_cohere),
-    Syntax("mistral", ("[TOOL_CALLS]",), "[TOOL_CALLS]", "", read_mistral),
-    Syntax("hermes", ("<tool_call>",), "<tool_call>", "</tool_call>", read_json),
+    Syntax(
+        "cohere",
+        ("<|START_ACTION|>",),
+        "<|START_ACTION|>",
+        "<|END_ACTION|>",
+        reading.read_cohere,
+        json_object("tool_name", "parameters", numbered="tool_call_id"),
+        Shape("[\n", ",\n", "\n]"),
+    ),
+    Syntax(
+        "mistral-named",
+        ("[TOOL_CALLS]", "[ARGS]"),
+        "[TOOL_CALLS]",
+        "",
+        reading.read_mistral,
+        writing.write_mistral,
+        Shape(in_one=False),
+    ),
+    Syntax("mistral", ("[TOOL_CALLS]",), "[TOOL_CALLS]", "", reading.read_mistral, _PLAIN, LIST),
+    Syntax(
+        "phi4",
+        ("<|tool_call|>", "<|/tool_call|>"),
+        "<|tool_call|>",
+        "<|/tool_call|>",
+        reading.read_json,
+        _PLAIN,
+        LIST,
+    ),
+    Syntax("granite", ("<|tool_call|>",), "<|tool_call|>", "", reading.read_json, _PLAIN, LIST),
+    Syntax(
+        "nemotron", ("<TOOLCALL>",), "<TOOLCALL>", "</TOOLCALL>", reading.read_json, _PLAIN, LIST
+    ),
+    Syntax(
+        "hermes",
+        ("<tool_call>",),
+        "<tool_call>",
+        "</tool_call>",
+        reading.read_json,
+        _PLAIN,
+        LINES,
+        "\n",
+    ),
 )
+
+
+def untagged(source: str, tag: str) -> Syntax:
+    """How a model writes that only names a tool and gives JSON, after `tag` or from the start.
+
+    With it goes `anycalls`, which reads far more than this.
+    """
+    named = re.search(r'"(arguments|parameters)"', source)
+    older = named is not None and '"arguments"' not in source
+    write = json_object(arguments="parameters") if older else _PLAIN
+    if tag in ("{", "["):
+        return Syntax("any", (), "", "", reading.read_json, write, LIST if tag == "[" else LINES)
+    closings = (syntax.closing for syntax in SYNTAXES if syntax.opening == tag)
+    return Syntax("any", (), tag, next(closings, ""), reading.read_json, write, LINES, "\n")

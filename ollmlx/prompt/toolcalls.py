@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ollmlx.errors import OllmlxError
 from ollmlx.prompt.anycalls import AnyCalls
-from ollmlx.prompt.callsyntax import SYNTAXES, Syntax
+from ollmlx.prompt.callsyntax import SYNTAXES, Syntax, untagged
 from ollmlx.prompt.split import held_back
 from ollmlx.wire.native import ToolCallFunction
 
@@ -93,8 +93,15 @@ def find(source: str, tag: str, tools: Sequence[Any]) -> ToolCallParser:
 
     `tag` is the tag of a Go template's calls: those are read generically, as Ollama does.
     """
-    if not tag:
-        for syntax in SYNTAXES:
-            if syntax.marks(source):
-                return CallsIn(syntax, tools)
-    return AnyCalls(tag or "{", tools)
+    syntax = _marked(source, tag)
+    return CallsIn(syntax, tools) if syntax else AnyCalls(tag or "{", tools)
+
+
+def syntax_of(source: str, tag: str) -> Syntax:
+    """How a model with this template writes its calls; arguments as those of `find`."""
+    return _marked(source, tag) or untagged(source, tag or "{")
+
+
+def _marked(source: str, tag: str) -> Syntax | None:
+    marked = (syntax for syntax in SYNTAXES if syntax.marks(source))
+    return None if tag else next(marked, None)
