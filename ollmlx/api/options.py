@@ -56,7 +56,7 @@ def _checked(name: str, value: Any) -> Any:
     kind = TYPES[name]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "integer" and number:
-        return int(value)
+        return max(-(2**63), min(int(value), 2**63 - 1))
     if kind == "float32" and number:
         return float(value)
     if kind == "boolean" and isinstance(value, bool):
