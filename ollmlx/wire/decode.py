@@ -34,6 +34,8 @@ _GO_NAMES = {
 }
 _GO_PACKAGES = {"anthropic": "anthropic", "openai": "openai", "responses": "openai"}
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_WHOLE = "whole"
+"""A field of this name is no key, but holds the object that the Struct was read from."""
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 _SYNTAX = {
     "Expecting value": "looking for beginning of value",
@@ -174,6 +176,7 @@ def _fields(kind: type[Struct]) -> dict[str, tuple[str, str, Any]]:
     return {
         f.encode_name.lower(): (f.name, f.encode_name, hints[f.name])
         for f in msgspec.structs.fields(kind)
+        if f.name != _WHOLE
     }
 
 
@@ -184,6 +187,8 @@ def _struct(value: dict[str, Any], kind: type[Struct], path: str) -> Any:
         if (field := fields.get(key.lower())) and item is not None:
             attribute, name, hint = field
             found[attribute] = _convert(item, hint, f"{path}{name}")
+    if _WHOLE in kind.__struct_fields__:
+        found[_WHOLE] = value
     return kind(**found)
 
 
@@ -199,7 +204,9 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     if hint is Any:
         return value
     if origin in (Union, types.UnionType):
-        return _convert(value, next(a for a in arguments if a is not type(None)), path)
+        kinds = [kind for kind in arguments if kind is not type(None)]
+        fitting = (kind for kind in kinds if _is_scalar(value, kind))
+        return _convert(value, next(fitting, kinds[0]), path)
     if origin is list and isinstance(value, list):
         return [_convert(item, arguments[0], path) for item in value if item is not None]
     if origin is dict and isinstance(value, dict):

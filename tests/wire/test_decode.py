@@ -143,3 +143,8 @@ def test_a_number_beyond_int64_is_a_float():
     assert isinstance(read.options["b"], float)
     with pytest.raises(Malformed, match="of type int"):
         decode(b'{"top_logprobs": 9223372036854775808}', ChatRequest)
+
+
+@pytest.mark.parametrize("think", [True, False, "low", "max"])
+def test_thinking_is_switched_or_has_a_level(think):
+    assert decode(json.dumps({"think": think}).encode(), ChatRequest).think == think
