@@ -21,7 +21,7 @@ from ollmlx.errors import AccountUnavailable, Forbidden, NotSignedIn, OllmlxErro
 from ollmlx.store.registry import USER_AGENT
 from ollmlx.store.shortnames import SHORT_NAMES, ShortName
 from ollmlx.store.transport import Refused, Session
-from ollmlx.wire import native
+from ollmlx.wire import account as wire
 
 SITE = "https://ollama.com"
 _MOST_BYTES = 1 << 20
@@ -39,7 +39,7 @@ async def me(engine: Engine, _: str) -> Answer:
     session = Session()
     try:
         data = await ask(session, lambda: _request(session, "POST", "/api/me"))
-        user = msgspec.json.decode(data, type=native.UserResponse)
+        user = msgspec.json.decode(data, type=wire.UserResponse)
     except Refused as error:
         if error.code != NotSignedIn.status:
             raise _unavailable(error) from error
@@ -59,7 +59,7 @@ def _unavailable(error: Exception) -> AccountUnavailable:
 
 async def _not_signed_in(session: Session, address: str = "") -> Answer:
     address = address or await ask(session, _sign_in_address)
-    answer = native.UnauthorizedResponse("unauthorized", address)
+    answer = wire.UnauthorizedResponse("unauthorized", address)
     return Whole(answer, status=NotSignedIn.status)
 
 
@@ -76,22 +76,22 @@ async def sign_out(engine: Engine, _: str) -> Answer:
     return Whole("null")
 
 
-async def web_search(engine: Engine, _: native.CloudRequest) -> Answer:
+async def web_search(engine: Engine, _: wire.CloudRequest) -> Answer:
     raise Forbidden("ollama cloud is disabled: web search is unavailable")
 
 
-async def web_fetch(engine: Engine, _: native.CloudRequest) -> Answer:
+async def web_fetch(engine: Engine, _: wire.CloudRequest) -> Answer:
     raise Forbidden("ollama cloud is disabled: web fetch is unavailable")
 
 
 async def recommendations(engine: Engine, _: str) -> Answer:
     """Models with short names of our own; Ollama's list is mostly of models in its cloud."""
-    return Whole(native.RecommendationsResponse([_recommended(short) for short in SHORT_NAMES]))
+    return Whole(wire.RecommendationsResponse([_recommended(short) for short in SHORT_NAMES]))
 
 
-def _recommended(short: ShortName) -> native.Recommendation:
+def _recommended(short: ShortName) -> wire.Recommendation:
     description = f"{short.parameters} parameters of 4 bits, for MLX"
-    return native.Recommendation(short.name, description, vram_bytes=int(short.download * 1e9))
+    return wire.Recommendation(short.name, description, vram_bytes=int(short.download * 1e9))
 
 
 def _request(session: Session, method: str, path: str) -> bytes:

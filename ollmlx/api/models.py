@@ -16,7 +16,7 @@ from ollmlx.engine.pool import Resident
 from ollmlx.errors import BadRequest
 from ollmlx.store.model import Model
 from ollmlx.store.show import show as describe
-from ollmlx.wire import native
+from ollmlx.wire import additions, native
 from ollmlx.wire import openai as wire
 from ollmlx.wire.encode import timestamp
 
@@ -58,8 +58,8 @@ def _listed(model: Model) -> native.ListedModel:
 async def sources(engine: Engine, _: str) -> Answer:
     """What tags has no field for."""
     models = await asyncio.to_thread(engine.library.list)
-    found = [native.ModelSource(model.name, model.source, model.path) for model in models]
-    return Whole(native.SourcesResponse(found))
+    found = [additions.ModelSource(model.name, model.source, model.path) for model in models]
+    return Whole(additions.SourcesResponse(found))
 
 
 async def ps(engine: Engine, _: str) -> Answer:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ollmlx import __version__
 from ollmlx.api import dialects
-from ollmlx.wire import additions, anthropic, native, openai, responses
+from ollmlx.wire import account, additions, anthropic, native, openai, responses
 from ollmlx.wire.schemas import Schema, Schemas
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ ANSWERS = {
     "/api/version": Answered("Tell the version", native.VersionResponse),
     "/api/status": Answered("Tell whether models in a cloud are used", native.StatusResponse),
     "/api/tags": Answered("List the models", native.ListResponse),
-    "/api/sources": Answered("Tell where the models lie", native.SourcesResponse),
+    "/api/sources": Answered("Tell where the models lie", additions.SourcesResponse),
     "/api/ps": Answered("List the loaded models", native.ProcessResponse),
     "/api/show": Answered("Describe a model", native.ShowResponse),
     "/api/generate": GENERATED,
@@ -76,13 +76,13 @@ ANSWERS = {
     "/api/copy": Answered("Give a model a second name"),
     "/api/delete": DELETED,
     "/api/blobs/*": Answered("Upload a file, or ask whether it is there"),
-    "/api/me": Answered("Tell whose account this is", native.UserResponse),
+    "/api/me": Answered("Tell whose account this is", account.UserResponse),
     "/api/signout": SIGNED_OUT,
     "/api/user/keys/*": SIGNED_OUT,
     "/api/experimental/web_search": Answered("Refused: a service of Ollama's cloud", JSON),
     "/api/experimental/web_fetch": Answered("Refused: a service of Ollama's cloud", JSON),
     "/api/experimental/model-recommendations": Answered(
-        "Recommend models", native.RecommendationsResponse
+        "Recommend models", account.RecommendationsResponse
     ),
     "/v1/models": Answered("List the models", openai.ModelList | anthropic.ModelPage),
     "/v1/models/*": Answered("Describe a model", openai.ModelObject | anthropic.ModelInfo),

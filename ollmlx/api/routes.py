@@ -30,6 +30,7 @@ from ollmlx.api.answers import Answer, Whole
 from ollmlx.wire import additions, native
 from ollmlx.wire import anthropic as anthropic_wire
 from ollmlx.wire import openai as wire
+from ollmlx.wire.account import CloudRequest
 from ollmlx.wire.responses import ResponsesRequest
 
 Operation = Callable[[Any, Any], Awaitable[Answer]]
@@ -97,8 +98,8 @@ ROUTES = (
     Route("POST", "/api/me", account.me),
     Route("POST", "/api/signout", account.sign_out),
     Route("DELETE", "/api/user/keys/*", account.sign_out),
-    Route("POST", "/api/experimental/web_search", account.web_search, native.CloudRequest),
-    Route("POST", "/api/experimental/web_fetch", account.web_fetch, native.CloudRequest),
+    Route("POST", "/api/experimental/web_search", account.web_search, CloudRequest),
+    Route("POST", "/api/experimental/web_fetch", account.web_fetch, CloudRequest),
     Route("GET", "/api/experimental/model-recommendations", account.recommendations),
     Route("GET", "/v1/models", anthropic_models.listing, anthropic_wire.ModelsRequest),
     Route("GET", "/v1/models/*", anthropic_models.one, anthropic_wire.ModelsRequest),

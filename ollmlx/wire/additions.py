@@ -1,4 +1,4 @@
-"""Requests and answers of the routes that Ollama does not have: tokens and ranks.
+"""Requests and answers of the routes that Ollama does not have: tokens and ranks, where models lie.
 
 Conventions are those of `native`.
 """
@@ -72,3 +72,16 @@ class RerankResponse(Struct):
     total_duration: int
     load_duration: int
     prompt_eval_count: int
+
+
+class ModelSource(Struct):
+    """One of /api/sources, which is ollmlx's own: where an installed model lies."""
+
+    name: str
+    source: str
+    """`ollama`, `ollmlx`, `embedded`, `huggingface` or `lmstudio`."""
+    path: str
+
+
+class SourcesResponse(Struct):
+    models: list[ModelSource]

@@ -42,6 +42,9 @@ class ToolParameters(Struct, omit_defaults=True, rename={"defs": "$defs"}):
     items: Any = None
     required: list[str] = []
     properties: dict[str, ToolProperty] = {}
+    whole: Any = None
+    """The JSON Schema as it was sent, filled by `decode`: calls are held to it, but templates are
+    not shown it."""
 
 
 class ToolFunction(Struct, omit_defaults=True):
@@ -405,52 +408,6 @@ class CloudStatus(Struct):
 
 class StatusResponse(Struct):
     cloud: CloudStatus
-
-
-class UserResponse(Struct, omit_defaults=True):
-    id: str
-    email: str
-    name: str
-    bio: str = ""
-    avatarurl: str = ""
-    firstname: str = ""
-    lastname: str = ""
-    plan: str = ""
-
-
-class UnauthorizedResponse(Struct):
-    error: str
-    signin_url: str
-
-
-class CloudRequest(Struct):
-    """To a service of ollama.com, whatever it asks for."""
-
-
-class Recommendation(Struct, omit_defaults=True):
-    model: str
-    description: str
-    context_length: int = 0
-    max_output_tokens: int = 0
-    vram_bytes: int = 0
-    required_plan: str = ""
-
-
-class RecommendationsResponse(Struct):
-    recommendations: list[Recommendation]
-
-
-class ModelSource(Struct):
-    """One of /api/sources, which is ollmlx's own: where an installed model lies."""
-
-    name: str
-    source: str
-    """`ollama`, `ollmlx`, `embedded`, `huggingface` or `lmstudio`."""
-    path: str
-
-
-class SourcesResponse(Struct):
-    models: list[ModelSource]
 
 
 class ErrorResponse(Struct):
