@@ -14,8 +14,7 @@ from ollmlx.api.responses_output import Output
 from ollmlx.errors import Malformed
 from ollmlx.wire import native
 from ollmlx.wire import responses as wire
-from ollmlx.wire.decode import decode
-from ollmlx.wire.encode import encode
+from ollmlx.wire.decode import from_value
 
 LOGPROBS = "message.output_text.logprobs"
 SEARCH = native.Tool(
@@ -97,18 +96,13 @@ def _tools(tools: Sequence[wire.Tool]) -> list[native.Tool]:
     return found
 
 
-def _expanded(tool: wire.Tool) -> list[native.Tool]:
+def _expanded(tool: wire.Tool, prefixes: tuple[str, ...] = ()) -> list[native.Tool]:
     """A tool, or the members of a namespace with its name before theirs."""
     if tool.type == "namespace":
-        members = [one for member in tool.tools or () for one in _expanded(member)]
-        for one in members:
-            _qualify(one.function, f"{tool.name}." if tool.name else "")
-        return members
-    parameters = decode(encode(tool.parameters or {}), native.ToolParameters)
-    function = native.ToolFunction(tool.name, tool.description or "", parameters)
-    return [native.Tool(tool.type, function=function)]
-
-
-def _qualify(function: native.ToolFunction, prefix: str) -> None:
-    if not function.name.startswith(prefix):
-        function.name = prefix + function.name
+        inner = (f"{tool.name}.", *prefixes) if tool.name else prefixes
+        return [one for member in tool.tools or () for one in _expanded(member, inner)]
+    name = tool.name
+    for prefix in prefixes:
+        name = name if name.startswith(prefix) else prefix + name
+    function = {"name": name, "description": tool.description, "parameters": tool.parameters}
+    return [from_value({"type": tool.type, "function": function}, native.Tool)]
