@@ -14,6 +14,7 @@ from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.api.creating import upload
 from tests.toy import ToyModels
+from tests.toy_hearing import make_hearing, sound
 from tests.toy_vision import make_seeing, picture
 
 GREEDY = {"temperature": 0, "num_predict": 8, "num_ctx": 2048}
@@ -238,3 +239,17 @@ async def test_anthropic_images_are_seen(client: httpx.AsyncClient, model: str) 
     body = {"model": model, "max_tokens": 4, "messages": [{"role": "user", "content": content}]}
     answer = (await client.post("/v1/messages", json=body)).json()
     assert answer["usage"]["input_tokens"] > 40
+
+
+async def test_sounds_are_transcribed_by_a_model_that_hears(
+    client: httpx.AsyncClient, model: str, tmp_path: Path
+) -> None:
+    hears = str(make_hearing(tmp_path).model)
+    shown = await post(client, "/api/show", model=hears)
+    assert "audio" in shown["capabilities"]
+    files = {"file": ("tone.wav", sound(200))}
+    heard = await client.post("/v1/audio/transcriptions", data={"model": hears}, files=files)
+    assert heard.status_code == 200
+    assert heard.json()["text"]
+    deaf = await client.post("/v1/audio/transcriptions", data={"model": model}, files=files)
+    assert deaf.status_code == 400

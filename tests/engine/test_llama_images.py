@@ -16,6 +16,7 @@ from ollmlx.engine.llamacpp import LlamaCppBackend
 from ollmlx.errors import BadRequest, LoadFailed
 from tests.engine.answers import GREEDY, Answer, answer, drive
 from tests.toy import ToyModels
+from tests.toy_hearing import make_hearing, sound
 from tests.toy_vision import KINDS, Sees, make_seeing, picture
 
 Open = Callable[..., LlamaCppBackend]
@@ -262,6 +263,18 @@ def test_answers_that_were_given_up_leave_nothing_behind(opened: Open, sees: See
         backend.cancel(7)
     assert not backend.busy
     assert answer(backend, asked(backend, 8, *parts)).tokens == reference(sees, *parts)
+
+
+def test_sounds_are_heard_by_a_model_with_ears(opened: Open, tmp_path: Path) -> None:
+    hears = make_hearing(tmp_path)
+    backend = opened(hears)
+    low = answer(backend, asked(backend, 1, "Listen: ", sound(200), " what?"))
+    high = answer(backend, asked(backend, 2, "Listen: ", sound(3000), " what?"))
+    assert low.tokens == reference(hears, "Listen: ", sound(200), " what?")
+    assert high.tokens == reference(hears, "Listen: ", sound(3000), " what?")
+    assert low.tokens != high.tokens
+    with pytest.raises(BadRequest):
+        backend.look([picture(1)])
 
 
 @pytest.mark.parametrize("layout", ["jpeg", "webp", "gif", "bmp"])
