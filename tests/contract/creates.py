@@ -49,6 +49,7 @@ CASES: list[dict[str, Any]] = [
     {"model": "bf16", "files": ["plain"], "quantization": "bf16"},
     {"model": "fp8", "files": ["fp8"]},
     {"model": "split", "files": ["part-00001-of-00002", "part-00002-of-00002"]},
+    {"model": "eye", "files": ["eye-00001-of-00002", "eye-00002-of-00002"]},
     {"model": "seeing", "files": ["seeing"]},
     {"model": "seeing-q8", "files": ["seeing"], "quantize": "q8_0"},
     {"model": "projector", "files": ["plain", "projector"]},
@@ -88,7 +89,8 @@ def manifest(models: Path, name: str) -> str:
 
 def write(folder: Path) -> dict[str, Path]:
     """Everything that `CASES` names, the same bytes each time."""
-    half, chat = {"general.file_type": 1}, {"tokenizer.chat_template": CHATML}
+    half = {"general.file_type": 1}
+    chat = {"tokenizer.chat_template": CHATML.replace("message", "turn") + "{# a note #}"}
     fp8 = {"llama.source_quantization": "hf_fp8", "llama.source_fp8_tensors": ["token_embd.weight"]}
     clip = {"clip.has_vision_encoder": True, "clip.vision.image_mean": [0.5, 0.25]}
     weights, single = _weights(np.float16), _weights(np.float32)
@@ -110,12 +112,20 @@ def write(folder: Path) -> dict[str, Path]:
             folder / "mmproj.gguf", clip | {"clip.projector_type": "mlp"}, senses, "clip"
         ),
     }
-    names = sorted(weights)
+    parts = _parts(folder, "part", half, weights) | _parts(folder, "eye", half, weights | senses)
+    return made | parts
+
+
+def _parts(
+    folder: Path, stem: str, keys: Mapping[str, Any], tensors: Mapping[str, Any]
+) -> dict[str, Path]:
+    """The model in two files, as llama.cpp splits one: only the first has the metadata."""
+    names, made = sorted(tensors), {}
     for number, part in enumerate((names[:4], names[4:])):
-        keys = {"split.no": number, "split.count": 2, "split.tensors.count": len(names)}
-        label = f"part-{number + 1:05}-of-00002"
-        keys |= (_LLAMA | half) if number == 0 else {}
-        made[label] = _file(folder / f"{label}.gguf", keys, {name: weights[name] for name in part})
+        told = {"split.no": number, "split.count": 2, "split.tensors.count": len(names)}
+        told |= (_LLAMA | keys) if number == 0 else {}
+        label = f"{stem}-{number + 1:05}-of-00002"
+        made[label] = _file(folder / f"{label}.gguf", told, {name: tensors[name] for name in part})
     return made
 
 
