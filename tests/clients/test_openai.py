@@ -79,6 +79,20 @@ def test_the_beginning_of_an_answer_is_continued(client):
     assert "four" in answer.choices[0].message.content
 
 
+@pytest.mark.feature("chat", "responses")
+def test_tokens_out_of_the_cache_are_told(client):
+    long: Any = "one two three " * 60
+    asked: Any = {"model": CALLER, "messages": [{"role": "user", "content": long}]}
+    usages = [
+        client.chat.completions.create(max_tokens=1, **asked).usage.prompt_tokens_details
+        for _ in range(2)
+    ]
+    assert usages[0] is None
+    assert usages[1].cached_tokens >= 128
+    again = client.responses.create(model=CALLER, input=long, max_output_tokens=1)
+    assert again.usage.input_tokens_details.cached_tokens >= 128
+
+
 @pytest.mark.feature("asynchronous")
 async def test_an_asynchronous_stream_may_be_left_early(asynchronous):
     stream = await asynchronous.chat.completions.create(
