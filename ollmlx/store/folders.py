@@ -54,12 +54,27 @@ def _is_later_part(path: Path) -> bool:
 
 def named(tree: Path) -> Iterator[tuple[Name, Path]]:
     """Every `<host>/<namespace>/<model>/<tag>` below `tree` that spells a name."""
-    for path in sorted(tree.glob("*/*/*/*")):
+    for path in _below(tree, 4):
         host, namespace, model, tag = path.relative_to(tree).parts
         try:
             yield names.parse(f"{host}/{namespace}/{model}:{tag}"), path
         except InvalidName:
             continue  # a temporary or foreign file
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    """What lies that deep, in order.  Not `glob`: until Python 3.13 it fails when a folder that it
+    has seen is deleted by another request.
+    """
+    try:
+        inside = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    for path in inside:
+        if depth == 1:
+            yield path
+        else:
+            yield from _below(path, depth - 1)
 
 
 def matching(tree: Path, name: Name) -> tuple[Name, Path] | None:

@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from ollmlx import names
 from ollmlx.errors import BadRequest, InvalidName, LoadFailed, NotFound
 from ollmlx.settings import Settings
+from ollmlx.store import folders
 from ollmlx.store.gguf import BadGguf
 from ollmlx.store.library import Library
 from ollmlx.store.weights import NotAModel
@@ -293,3 +295,13 @@ def test_the_embedded_model_is_used_where_the_package_has_it(tmp_path: Path) -> 
     off = Library(Settings(models=tmp_path, embedded=False), tmp_path)
     with pytest.raises(NotFound):
         off.find("smollm2:135m")
+
+
+def test_a_model_that_is_deleted_while_others_are_looked_up_is_passed_over(tmp_path):
+    for name in "ab":
+        (tmp_path / "host" / "n" / name).mkdir(parents=True)
+        (tmp_path / "host" / "n" / name / "latest").touch()
+    found = folders.named(tmp_path)
+    assert next(found)[0].model == "a"
+    shutil.rmtree(tmp_path / "host" / "n" / "b")
+    assert list(found) == []
