@@ -106,7 +106,8 @@ def load_options(
     )
     if "embedding" in model.capabilities and "completion" not in model.capabilities:
         base = structs.replace(base, num_parallel=1)
-    return structs.replace(base, **{**named, "num_ctx": context}), automatic
+    batch = max(1, int(named.get("num_batch", base.num_batch)))
+    return structs.replace(base, **{**named, "num_ctx": context, "num_batch": batch}), automatic
 
 
 def max_tokens(options: dict[str, Any], num_ctx: int, shift: bool) -> int:
