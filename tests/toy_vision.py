@@ -1,14 +1,16 @@
 """Toy models that see: a random text model and a random vision tower of two layers, as two GGUFs.
 
-*plain* (LLaVA's projector): an image is 64 tokens in a row.  *whole* (Gemma 3's): 16 tokens between
+*plain* (LLaVA's projector): an image is 64 tokens in a row.  *tiled* (LLaVA-1.6's): a run for the
+whole and one for each of its tiles.  *whole* (Gemma 3's): 16 tokens between
 two marks, all of which see each other.  *grid* (Qwen2-VL's): tokens that lie in two dimensions,
 as many as the image is large, and take fewer positions than tokens.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -19,7 +21,7 @@ from tests import toy
 
 WIDTH, FEED, HEADS, LAYERS, PATCH, SIDE = 32, 64, 2, 2, 4, 32
 Draw = Callable[..., NDArray[np.float32]]
-KINDS = {"plain": "mlp", "whole": "gemma3", "grid": "qwen2vl_merger"}
+KINDS = {"plain": "mlp", "tiled": "mlp", "whole": "gemma3", "grid": "qwen2vl_merger"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,15 @@ def make_seeing(folder: Path, kind: str) -> Sees:
     folder.mkdir(parents=True, exist_ok=True)
     seen = Sees(folder / f"{kind}.gguf", folder / f"mmproj-{kind}.gguf")
     _write_text_model(seen.model, "qwen2vl" if kind == "grid" else "llama")
-    _write_projector(seen.projector, KINDS[kind])
+    _write_projector(seen.projector, KINDS[kind], kind == "tiled")
     return seen
+
+
+def make_one_file(folder: Path) -> Path:
+    """A text model that holds a tensor of its eyes too, as those of Ollama's library do."""
+    path = folder / "one-file.gguf"
+    _write_text_model(path, "llama", {"v.patch_embd.weight": np.zeros((8, 3, 4, 4), np.float32)})
+    return path
 
 
 def picture(seed: int, width: int = 24, height: int = 16, layout: str = "png") -> bytes:
@@ -47,7 +56,7 @@ def picture(seed: int, width: int = 24, height: int = 16, layout: str = "png") -
     return file.getvalue()
 
 
-def _write_text_model(path: Path, arch: str) -> None:
+def _write_text_model(path: Path, arch: str, extra: Mapping[str, Any] | None = None) -> None:
     vocabulary = toy._vocabulary()
     writer = gguf.GGUFWriter(path, arch)
     toy._write_llama_keys(writer)
@@ -63,6 +72,8 @@ def _write_text_model(path: Path, arch: str) -> None:
     if arch == "qwen2vl":
         for name, values in _attention_biases():
             writer.add_tensor(name, values)
+    for name, values in (extra or {}).items():
+        writer.add_tensor(name, values)
     toy._finish(writer)
 
 
@@ -76,7 +87,7 @@ def _attention_biases() -> list[tuple[str, NDArray[np.float32]]]:
     ]
 
 
-def _write_projector(path: Path, projector: str) -> None:
+def _write_projector(path: Path, projector: str, tiled: bool) -> None:
     writer = gguf.GGUFWriter(path, "clip")
     writer.add_type("mmproj")
     writer.add_bool("clip.has_vision_encoder", True)
@@ -96,6 +107,8 @@ def _write_projector(path: Path, projector: str) -> None:
     writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
     writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
     writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
+    if tiled:
+        writer.add_array("clip.vision.image_grid_pinpoints", [SIDE, 2 * SIDE, 2 * SIDE, SIDE])
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     for name, values in _vision_weights(projector).items():
         writer.add_tensor(name, values)

@@ -170,12 +170,15 @@ class Media:
 
 
 def _text(chunk: Any) -> list[int]:
-    """A text chunk's tokens; empty for one of an image or a sound."""
+    """A text chunk's tokens; empty for one of an image or a sound.
+
+    mtmd writes -1 for a mark that the vocabulary lacks: left out.
+    """
     if mtmd.mtmd_input_chunk_get_type(chunk) != mtmd.MTMD_INPUT_CHUNK_TYPE_TEXT:
         return []
     count = ctypes.c_size_t()
     tokens = mtmd.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(count))
-    return list(tokens[: count.value])
+    return media.text(tokens[: count.value])
 
 
 def _readable(file: bytes) -> bytes:

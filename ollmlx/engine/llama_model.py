@@ -19,6 +19,10 @@ from ollmlx.engine.llama_log import log
 from ollmlx.errors import BadRequest, LoadFailed
 
 _PIECE_BYTES = 64
+_ONE_FILE = (
+    " (if this is one of the models that Ollama keeps in one file with what they see through,"
+    " llama.cpp does not read it: use a GGUF from Hugging Face, hf.co/organisation/repository)"
+)
 
 
 class Model:
@@ -142,7 +146,10 @@ def _load(path: str, options: LoadOptions, report: Report) -> Any:
     params.progress_callback = progress
     handle = llama.llama_model_load_from_file(path.encode(), params)
     if not handle:
-        raise LoadFailed(f"unable to load model: {path}: {log().errors() or 'unknown reason'}")
+        reason = log().errors() or "unknown reason"
+        if "wrong number of tensors" in reason:
+            reason += _ONE_FILE
+        raise LoadFailed(f"unable to load model: {path}: {reason}")
     report(1.0)
     return handle
 
