@@ -14,7 +14,7 @@ from ollmlx.api.progress import Frames
 from ollmlx.convert.subprocesses import progress
 from ollmlx.errors import OllmlxError
 from ollmlx.store import details, rewriting
-from ollmlx.store.blobs import storing
+from ollmlx.store.blobs import check_room, storing
 from ollmlx.store.changes import link
 from ollmlx.store.gguf import Header, header
 from ollmlx.store.making import Making
@@ -28,6 +28,7 @@ _UNQUANTISED = ("F16", "BF16", "F32")
 _ALIASES = {"Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q3_K": "Q3_K_M"}
 _NEEDS_STATISTICS = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "Q2_K_S", "IQ3_XXS")
 """Types that llama.cpp writes only with an importance matrix."""
+_LEAST_ROOM = 1 << 20
 _NUMBERS = {name: number for number, name in details.FILE_TYPES.items()}
 
 
@@ -150,10 +151,15 @@ async def _quantised(found: _Found, source: Path, kind: str, work: Path) -> Fram
         "validating GGUF model" if kind == COPY else f"quantizing {found.level} model to {kind}"
     )
     arguments = ("ollmlx.convert.quantise_gguf", str(source), str(work / "quantised"), kind)
-    async with aclosing(progress(*arguments)) as lines:
-        async for line in lines:
-            done = total * line["done"] // line["of"]
-            yield ProgressResponse(status, QUANTISED, total, done)
+    try:
+        async with aclosing(progress(*arguments)) as lines:
+            async for line in lines:
+                done = total * line["done"] // line["of"]
+                yield ProgressResponse(status, QUANTISED, total, done)
+    except OllmlxError:
+        # What llama.cpp says of a disk that is full now tells nobody.
+        await asyncio.to_thread(check_room, work, _LEAST_ROOM)
+        raise
 
 
 def _side_by_side(found: _Found, work: Path) -> Path:
