@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import random
 import re
 import sys
 import tempfile
@@ -11,15 +10,12 @@ from pathlib import Path
 
 from tests.bert import make_toy_bert
 from tests.fuzz.firing import fire, serving
-from tests.fuzz.mutations import drawn, systematic
+from tests.fuzz.mutations import sample
 from tests.toy import make_toy
 
 
 def main(count: int = 10_000, seed: int = 0) -> int:
-    asks = list(systematic())
-    random.Random(seed).shuffle(asks)
-    asks = asks[: count * 2 // 3]
-    asks += [drawn(seed * count + number) for number in range(count - len(asks))]
+    asks = sample(count, seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         toy, bert = make_toy(folder / "toy", scripted=True), make_toy_bert(folder / "bert")

@@ -8,19 +8,21 @@ import random
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
 from typing import Any
 
 from ollmlx.api import openapi
 from ollmlx.api.routes import ROUTES, Route
 
-CHAT, EMBEDDER = "toy", "embedder"
+CHAT, EMBEDDER, SPARE = "toy", "embedder", "spare"
+"""The first two have to be there to the end."""
 DEEP, LONG_NUMBER = "@deep@", "@long number@"
 _LITERAL = {DEEP: "[" * 9000 + "]" * 9000, LONG_NUMBER: "9" * 9000}
 """What `json` cannot or will not write, by what stands for it."""
 WILD: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, -2, 0.5, -0.0, 1e308, 2**31, 2**63, -(2**63), 10**30),
     *(float("nan"), float("inf"), LONG_NUMBER, DEEP),
-    *("", " ", "x", "toy", "5m", "-1", "none", "required", "max", "null", "{}", "\x00", "\ud800"),
+    *("", " ", "x", SPARE, "5m", "-1", "none", "required", "max", "null", "{}", "\x00", "\ud800"),
     *(
         "é😀\u202e\u0301",
         "../../etc/passwd",
@@ -81,11 +83,15 @@ class Ask:
         return f"{self.method} {self.path} {self.headers or ''} {shown!r}"
 
 
-def systematic() -> Iterator[Ask]:
-    """Every wild value in every field of every route that takes JSON."""
-    for value in WILD:
-        for route, path in PLACES:
-            yield asked(route, replaced(meant(route), path, value))
+def sample(count: int, seed: int) -> list[Ask]:
+    """Two thirds are every field in turn with another value, the rest is damaged in other ways."""
+    chance = random.Random(seed)
+    places = cycle(chance.sample(PLACES, len(PLACES)))
+    asks = [
+        asked(route, replaced(meant(route), path, chance.choice(WILD)))
+        for route, path in islice(places, count * 2 // 3)
+    ]
+    return asks + [drawn(seed * count + number) for number in range(count - len(asks))]
 
 
 def drawn(seed: int) -> Ask:
