@@ -57,6 +57,7 @@ def _native(request: wire.ChatCompletionRequest) -> native.ChatRequest:
         parallel_tool_calls=request.parallel_tool_calls,
         format=chosen.format_of(wanted, schema) if wanted else None,
         think=chosen.think(effort, request.think),
+        thinking_budget=request.thinking_budget,
         keep_alive=request.keep_alive,
         logprobs=request.logprobs,
         top_logprobs=request.top_logprobs,

@@ -90,6 +90,7 @@ def _native(request: wire.CompletionRequest) -> native.GenerateRequest:
         model=request.model,
         suffix=request.suffix,
         think=request.think,
+        thinking_budget=request.thinking_budget,
         keep_alive=request.keep_alive,
         logprobs=bool(request.logprobs and request.logprobs > 0),
         top_logprobs=max(request.logprobs or 0, 0),

@@ -60,6 +60,7 @@ def _native(request: wire.ResponsesRequest) -> native.ChatRequest:
         parallel_tool_calls=request.parallel_tool_calls,
         format=_format(request.text),
         think=chosen.think(effort, request.think),
+        thinking_budget=request.thinking_budget,
         keep_alive=request.keep_alive,
         # Not said is "disabled" to OpenAI; Ollama makes room then, and so it does here.
         truncate=False if request.truncation == "disabled" else None,

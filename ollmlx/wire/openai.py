@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import UNSET, Raw, Struct
 
 from ollmlx.wire.additions import Ranked
-from ollmlx.wire.native import DebugInfo, KeepAlive, Logprob, Think, Tool
+from ollmlx.wire.native import DebugInfo, KeepAlive, Logprob, Think, ThinkingBudget, Tool
 
 
 class ErrorBody(Struct):
@@ -31,6 +31,7 @@ class Extras(Struct):
     keep_alive: KeepAlive = None
     think: Think = None
     """Where no effort is given."""
+    thinking_budget: ThinkingBudget = None
     options: dict[str, Any] = {}
     """As in Ollama's API; a field of the same meaning wins."""
     num_ctx: int | None = None

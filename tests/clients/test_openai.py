@@ -19,7 +19,7 @@ WEATHER: Any = [{"role": "user", "content": "How is the weather in Paris?"}]
 SHORT: Any = {"temperature": 0, "max_tokens": 8}
 PARAMETERS = {
     "type": "object",
-    "properties": {"city": {"type": "string", "maxLength": 12}},
+    "properties": {"city": {"enum": ["Paris", "Rome"]}},
     "required": ["city"],
     "additionalProperties": False,
 }
@@ -144,6 +144,38 @@ def test_a_called_tool_is_answered(client):
     history = [*WEATHER, called.message.model_dump(exclude_none=True), result]
     answer = client.chat.completions.create(messages=history, **asked)
     assert answer.choices[0].message.content.startswith("Hello there!")
+
+
+@pytest.mark.feature("tools", "tools, streamed")
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_tool_that_is_called_can_be_chosen(client, stream):
+    other = {"type": "function", "function": {**FUNCTION, "name": "get_time"}}
+    asked: Any = {"model": CALLER, "temperature": 0, "messages": WEATHER, "max_tokens": 300}
+    asked |= {"tools": [*TOOLS, other], "parallel_tool_calls": False}
+
+    def called(choice: Any) -> list[str]:
+        if not stream:
+            answer = client.chat.completions.create(tool_choice=choice, **asked)
+        else:
+            with client.chat.completions.stream(tool_choice=choice, **asked) as events:
+                answer = events.get_final_completion()
+        calls = answer.choices[0].message.tool_calls or []
+        for call in calls:
+            assert json.loads(call.function.arguments)["city"] in ("Paris", "Rome")
+        return [call.function.name for call in calls]
+
+    assert called({"type": "function", "function": {"name": "get_time"}}) == ["get_time"]
+    assert called("required") in (["get_weather"], ["get_time"])
+    assert called("none") == []
+
+
+@pytest.mark.feature("responses", "tools")
+def test_a_response_calls_the_chosen_function(client):
+    tools: Any = [{"type": "function", **FUNCTION, "name": name} for name in ("f", "get_time")]
+    asked: Any = {"input": "Paris?", "tools": tools, "temperature": 0, "max_output_tokens": 300}
+    choice: Any = {"type": "function", "name": "get_time"}
+    answer = client.responses.create(model=CALLER, tool_choice=choice, **asked)
+    assert [item.name for item in answer.output] == ["get_time"]
 
 
 @pytest.mark.feature("structured output")
