@@ -71,7 +71,11 @@ def test_a_missing_model_is_reported_as_it_was_asked_for(library: Library) -> No
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../..", "m:", "a/b/c/d/e", "x\0y", "/tmp/\0"])
-def test_a_name_that_no_model_can_have_is_invalid(library: Library, name: str) -> None:
+def test_a_name_that_no_model_can_have_is_invalid(
+    library: Library, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here/and").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here/and")  # "../.." is a folder without weights
     with pytest.raises((InvalidName, NotAModel)):
         library.find(name)
 
