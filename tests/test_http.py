@@ -261,7 +261,7 @@ async def test_a_format_constrains_the_answer_and_not_the_thoughts(client):
     assert thoughts == "hm"
     # The echo says its whole prompt again, and the thoughts are part of it by then.
     content = "".join(frame["message"]["content"] for frame in frames)
-    assert content == "<think>hm</think>yes<think>hm</think>"
+    assert content == "<think>hm</think>yes<think>hm</think>\n\n"
     assert last["prompt_eval_count"] == len(content)
 
 

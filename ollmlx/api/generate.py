@@ -1,5 +1,6 @@
 """POST /api/generate and /api/chat."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -9,12 +10,15 @@ from msgspec import structs, to_builtins
 
 from ollmlx.api import images, options, requests, writing
 from ollmlx.api.answers import Answer, Stream, Whole
+from ollmlx.api.demands import answer_grammar
 from ollmlx.api.engine import Engine
 from ollmlx.api.requests import Think
 from ollmlx.api.writing import Chunk, Writing
 from ollmlx.engine.jobs import Medium
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest, NotFound
+from ollmlx.prompt.callgrammar import Demand
+from ollmlx.prompt.conversation import shown
 from ollmlx.prompt.render import Conversation, GoTemplate, Template, choose
 from ollmlx.prompt.reply import ReplyParser
 from ollmlx.store.model import Model
@@ -23,6 +27,7 @@ from ollmlx.wire.native import (
     ChatRequest,
     ChatResponse,
     DebugInfo,
+    Dropped,
     GenerateRequest,
     GenerateResponse,
     Message,
@@ -128,7 +133,8 @@ async def generations(
             return
         media = [looked[image] for image in request.images]
         tokens = await writing.read(process, prompt, request.raw, media)
-        what = _writing(request, tokens, media, merged)
+        grammar = await asyncio.to_thread(answer_grammar, request.format, Demand(), template, ())
+        what = _writing(request, tokens, media, merged, grammar)
         parser = ReplyParser.plain() if request.raw else ReplyParser(template, (), think, prompt)
         async with aclosing(writing.write(process, what, parser)) as chunks:
             async for chunk in chunks:
@@ -173,7 +179,9 @@ def _generated(
         )
     costs = structs.asdict(writing.metrics(chunk, started, loaded))
     context = [] if request.raw else chunk.context
-    return _generation(request, done_reason=chunk.done_reason, context=context, **costs)
+    dropped = Dropped(tokens=chunk.dropped) if chunk.dropped else None
+    ended = {"done_reason": chunk.done_reason, "context": context, "dropped": dropped}
+    return _generation(request, **ended, **costs)
 
 
 # -- chat -----------------------------------------------------------------------------------------
@@ -193,6 +201,8 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
     think = requests.check_think(model, request.model, request.think)
     requests.check_can(model, request.model, "chat", *(["tools"] if request.tools else []))
     merged = options.merge(model, request.options)
+    tools = shown(request.tools)
+    demand = Demand.of(request.tool_choice, request.parallel_tool_calls, tools)
     async with requests.lend(engine, model, merged, request.keep_alive) as process:
         loaded = time.perf_counter_ns()
         if not request.messages:
@@ -205,12 +215,15 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
         if request.debug_render_only:
             yield _chat(request, "", debug_info=DebugInfo(prompt.text, len(prompt.media)))
             return
-        parser = ReplyParser(template, to_builtins(request.tools), think, prompt.text)
-        what = _writing(request, prompt.tokens, prompt.media, merged)
+        whole = to_builtins(request.tools)
+        grammar = await asyncio.to_thread(answer_grammar, request.format, demand, template, whole)
+        what = _writing(request, prompt.tokens, prompt.media, merged, grammar)
+        called = () if demand.choice == "none" else tools
+        parser = ReplyParser(template, called, think, prompt.text)
         calls = 0
         async with aclosing(writing.write(process, what, parser)) as chunks:
             async for chunk in chunks:
-                yield _chatted(request, chunk, started, loaded, calls)
+                yield _chatted(request, chunk, started, loaded, calls, prompt.dropped)
                 calls += len(chunk.parts.tool_calls)
 
 
@@ -219,6 +232,8 @@ class _Prompt(NamedTuple):
     tokens: list[int]
     media: list[Medium]
     """What the images in it are."""
+    dropped: int
+    """Messages that were left out."""
 
 
 async def _chat_prompt(
@@ -233,7 +248,7 @@ async def _chat_prompt(
     messages = [*model.messages, *_lowered(request.messages)]
     if model.system and messages[0].role != "system":
         messages.insert(0, Message("system", model.system))
-    tools = to_builtins(request.tools)
+    tools = shown(request.tools)
 
     async def render(start: int) -> _Prompt:
         systems = [m for m in messages[:start] if m.role == "system"]
@@ -241,7 +256,8 @@ async def _chat_prompt(
         media = [looked[image] for image in images.shown(kept)]
         conversation = Conversation(messages=images.tagged(kept), tools=tools, think=think)
         text = template.render(conversation)
-        return _Prompt(text, await writing.read(process, text, media=media), media)
+        tokens = await writing.read(process, text, media=media)
+        return _Prompt(text, tokens, media, start - len(systems))
 
     first, last = 0, len(messages) - 1
     prompt = await render(0)
@@ -264,11 +280,12 @@ def _chat(request: ChatRequest, role: str = "assistant", **fields: Any) -> ChatR
 
 
 def _chatted(
-    request: ChatRequest, chunk: Chunk, started: int, loaded: int, calls: int
+    request: ChatRequest, chunk: Chunk, started: int, loaded: int, calls: int, left_out: int
 ) -> ChatResponse:
     if chunk.done_reason:
         costs = structs.asdict(writing.metrics(chunk, started, loaded))
-        return _chat(request, done_reason=chunk.done_reason, **costs)
+        dropped = Dropped(left_out, chunk.dropped) if left_out or chunk.dropped else None
+        return _chat(request, done_reason=chunk.done_reason, dropped=dropped, **costs)
     parts = chunk.parts
     message = Reply("assistant", parts.content, parts.thinking, parts.reply_calls(calls))
     return ChatResponse(request.model, now(), message, False, logprobs=chunk.logprobs)
@@ -291,11 +308,14 @@ def _writing(
     tokens: list[int],
     media: Sequence[Medium],
     merged: dict[str, Any],
+    grammar: tuple[str, bool],
 ) -> Writing:
     return Writing(
         prompt=tokens,
         options=merged,
-        format=request.format,
+        grammar=grammar[0],
+        plain=grammar[1],
+        thinking_budget=request.thinking_budget,
         logprobs=request.top_logprobs if request.logprobs else None,
         truncate=request.truncate is not False,
         shift=request.shift is not False,

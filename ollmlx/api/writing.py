@@ -1,6 +1,5 @@
 """A prompt's tokens in, the answer in chunks out: what /api/generate and /api/chat share."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -9,9 +8,8 @@ from typing import Any
 
 from ollmlx.api import images
 from ollmlx.api import options as opts
-from ollmlx.engine import formats
 from ollmlx.engine import media as runs
-from ollmlx.engine.jobs import Delta, Generate, Medium, TokenLogprob, Usage
+from ollmlx.engine.jobs import Delta, Generate, Medium, Sampling, TokenLogprob, Usage
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest
 from ollmlx.prompt.reply import Parts, ReplyParser
@@ -34,7 +32,12 @@ class Writing:
     prompt: list[int]
     """Its tokens, however many."""
     options: dict[str, Any]
-    format: Any = None
+    grammar: str = ""
+    """Of the answer, thoughts left out."""
+    plain: bool = False
+    """Whether the grammar's answer is content, and no calls."""
+    thinking_budget: int | None = None
+    """Tokens of thought after which the answer is asked for."""
     logprobs: int | None = None
     truncate: bool = True
     shift: bool = True
@@ -52,7 +55,15 @@ class Chunk:
     context: list[int] = field(default_factory=list)
     usage: Usage = UNUSED
     thinking_tokens: int = 0
-    """How many of the answer's tokens were thoughts."""
+    """How many of the answer's tokens were thoughts; told with `done_reason`, as is the next."""
+    dropped: int = 0
+    """Tokens that were cut out of the prompt."""
+    text: str = ""
+    """What the parts were read from."""
+    tokens: int = 0
+    """How many that text is."""
+    thinking: bool = False
+    """Whether thoughts may still come."""
 
     @property
     def empty(self) -> bool:
@@ -67,67 +78,97 @@ async def write(
     The last one is missing when the model only repeats itself.  Raises what makes the request
     impossible before the first chunk.
     """
-    constraint = await asyncio.to_thread(formats.from_format, writing.format)
-    tokens = fit_prompt(process, writing)
-    if constraint and parser.thinking:
-        # The grammar holds for the answer and not for the thoughts: those are written freely,
-        # and then they are prompt.
-        thoughts = ""
-        async with aclosing(_think(process, writing, tokens, parser)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, str):
-                    thoughts = piece
-                else:
-                    yield piece
-                    if piece.done_reason:
-                        return
-        tokens = tokens + (await process.tokenize([thoughts], special=False))[0]
-        parser = ReplyParser.plain()
-    async with aclosing(_run(process, _job(process, writing, tokens, constraint), parser)) as run:
-        async for chunk, _ in run:
-            yield chunk
+    tokens, cut = fit_prompt(process, writing)
+    thought = _Thought()
+    if parser.thinking and (writing.grammar or writing.thinking_budget is not None):
+        # A grammar holds for the answer and not for the thoughts: those are written freely, and
+        # then they are prompt.
+        async with aclosing(_think(process, writing, tokens, parser, thought)) as chunks:
+            async for chunk in chunks:
+                yield _ended(chunk, thought, cut)
+        if thought.answered:
+            return
+        begun, parser = parser.answer(thought.text, writing.plain)
+        tokens = tokens + (await process.tokenize([begun], special=False))[0]
+    job = _job(process, writing, tokens, writing.grammar)
+    async with aclosing(_run(process, job, parser)) as chunks:
+        async for chunk in chunks:
+            thought.note(chunk)
+            if not chunk.empty or chunk.done_reason:
+                yield _ended(chunk, thought, cut)
+
+
+@dataclass
+class _Thought:
+    """What a model thought before it answered."""
+
+    text: str = ""
+    """As it was written, tags included."""
+    tokens: int = 0
+    answered: bool = False
+    """Whether the answer came in the same run."""
+
+    def note(self, chunk: Chunk) -> None:
+        self.text += chunk.text
+        if chunk.thinking or chunk.parts.thinking:
+            self.tokens += chunk.tokens
+
+
+def _ended(chunk: Chunk, thought: _Thought, cut: int) -> Chunk:
+    if chunk.done_reason:
+        chunk.thinking_tokens, chunk.dropped = thought.tokens, cut
+    return chunk
 
 
 async def _think(
-    process: ModelProcess, writing: Writing, tokens: list[int], parser: ReplyParser
-) -> AsyncGenerator[Chunk | str, None]:
-    """The chunks of the thoughts, then their whole text as the model wrote it, closing tag
-    included.
-    """
-    text = ""
+    process: ModelProcess,
+    writing: Writing,
+    tokens: list[int],
+    parser: ReplyParser,
+    thought: _Thought,
+) -> AsyncGenerator[Chunk, None]:
+    """The chunks of the thoughts; of the answer too, if nothing keeps it from following them."""
+    budget = writing.thinking_budget
+    if budget == 0:
+        return
     async with aclosing(_run(process, _job(process, writing, tokens, ""), parser)) as run:
-        async for chunk, raw in run:
-            text += raw
-            if chunk.parts.content:
-                break
-            yield chunk
-    end = text.find(parser.closing) + len(parser.closing)
-    yield text[: len(text) - len(text[end:].lstrip())]
+        async for chunk in run:
+            thought.note(chunk)
+            wanted = bool(writing.grammar) and (not chunk.thinking or chunk.done_reason == "stop")
+            if wanted:
+                chunk.parts, chunk.done_reason = Parts(thinking=chunk.parts.thinking), ""
+            if not chunk.empty or chunk.done_reason:
+                yield chunk
+            thought.answered = bool(chunk.done_reason)
+            spent = budget is not None and thought.tokens >= budget
+            if wanted or thought.answered or (chunk.thinking and spent):
+                return
 
 
 async def _run(
     process: ModelProcess, job: Generate, parser: ReplyParser
-) -> AsyncGenerator[tuple[Chunk, str], None]:
-    """Chunks with something in them, each with the raw text that it came from."""
+) -> AsyncGenerator[Chunk, None]:
+    """A chunk for each delta, and one with `done_reason`."""
     if job.max_tokens == 0:
-        yield Chunk(done_reason="length", context=runs.text(job.prompt), usage=_unwritten(job)), ""
+        yield Chunk(done_reason="length", context=runs.text(job.prompt), usage=_unwritten(job))
         return
-    context, repeats, before, hidden = runs.text(job.prompt), 0, "", ""
-    thought = 0
+    context, repeats, before = runs.text(job.prompt), 0, ""
     async with aclosing(process.generate(job)) as deltas:
         async for delta in deltas:
             context += delta.tokens
             chunk = Chunk(parser.push(delta.text), _logprobs(delta, job.logprobs))
             if delta.finish:
                 chunk.parts += parser.finish()
-            if chunk.parts.thinking or parser.thinking:
-                thought += len(delta.tokens)
-            hidden += delta.text
-            if not chunk.empty:
-                yield chunk, hidden
-                hidden = ""
+            chunk.text, chunk.tokens = delta.text, len(delta.tokens)
+            chunk.thinking = parser.thinking
+            yield chunk
             if delta.finish and delta.usage:
-                yield Chunk(Parts(), [], delta.finish, context, delta.usage, thought), hidden
+                yield Chunk(
+                    thinking=parser.thinking,
+                    done_reason=delta.finish,
+                    context=context,
+                    usage=delta.usage,
+                )
             same = bool(delta.tokens) and delta.text.strip() == before
             repeats, before = repeats + 1 if same else 0, delta.text.strip()
             if repeats > MOST_REPEATS:
@@ -141,7 +182,7 @@ def _job(process: ModelProcess, writing: Writing, tokens: list[int], constraint:
         id=0,
         prompt=tokens,
         max_tokens=opts.max_tokens(options, window, shift),
-        sampling=opts.sampling(options),
+        sampling=_sampling(process, options),
         stop=[text for text in options.get("stop", []) if text],
         grammar=constraint,
         logprobs=writing.logprobs,
@@ -149,6 +190,15 @@ def _job(process: ModelProcess, writing: Writing, tokens: list[int], constraint:
         shift=shift,
         media=list(writing.media),
     )
+
+
+def _sampling(process: ModelProcess, options: dict[str, Any]) -> Sampling:
+    sampling = opts.sampling(options)
+    for token in sampling.logit_bias:
+        if token >= process.info.num_vocab:
+            last = process.info.num_vocab - 1
+            raise BadRequest(f'option "logit_bias": token ids are from 0 to {last}, not {token}')
+    return sampling
 
 
 def _unwritten(job: Generate) -> Usage:
@@ -169,8 +219,8 @@ async def read(
     return await images.read(process, prompt, media)
 
 
-def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
-    """The prompt's tokens, the middle cut out if they do not fit and may be cut.
+def fit_prompt(process: ModelProcess, writing: Writing) -> tuple[list[int], int]:
+    """The prompt's tokens, the middle cut out if they do not fit and may be cut, and how many.
 
     Raises `BadRequest` with Ollama's text when they may not.
     """
@@ -178,14 +228,14 @@ def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
     if not tokens:
         raise BadRequest("empty prompt")
     if len(tokens) < window:
-        return tokens
+        return tokens, 0
     if not writing.truncate or not writing.shift or writing.media:
         raise BadRequest(TOO_LONG)
     keep = writing.options.get("num_keep", 4)
     keep = len(tokens) if keep < 0 else keep + process.info.adds_bos
     keep = min(keep, window - 2)
     size = window - max((window - keep) // 2, 1)
-    return tokens[:keep] + tokens[len(tokens) - (size - keep) :]
+    return tokens[:keep] + tokens[len(tokens) - (size - keep) :], len(tokens) - size
 
 
 # -- the answer's numbers -------------------------------------------------------------------------

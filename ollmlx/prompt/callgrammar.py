@@ -14,6 +14,8 @@ from ollmlx.prompt.conversation import function_of
 from ollmlx.prompt.lark import ANYTHING, Lark, Terms, literally, text
 
 # The start of a call that has no tag: content may begin with any other JSON.
+_MORE = "{0,31}"
+"""A weak model that must call would call for ever."""
 _HARMONY_HEAD_END = " <|constrain|>json<|message|>"
 _UNTAGGED = r"\s*(<\|python_tag\|>)?\s*\[?\s*\{\s*\"name\"(?s:.*)"
 
@@ -77,12 +79,12 @@ def _several(syntax: Syntax, call: str, parallel: bool, lark: Lark) -> str:
     shape, tag, gap = syntax.shape, lark.terms.tag, text(syntax.gap)
     end = f"{gap} {syntax.closing and tag(syntax.closing)}"
     if shape.in_one:
-        more = f"({text(shape.between)} {call})*" if parallel else ""
+        more = f"({text(shape.between)} {call}){_MORE}" if parallel else ""
         return f"{text(shape.first)} {call} {more} {text(shape.last)} {end}"
     if not parallel or not syntax.opening:
         return f"{call} {end}"
     again = f"{text(shape.between)} {tag(syntax.opening)} {gap} {call} {end}"
-    return f"{call} {end} ({again})*"
+    return f"{call} {end} ({again}){_MORE}"
 
 
 def _opened(syntax: Syntax, calls: str, lark: Lark) -> str:

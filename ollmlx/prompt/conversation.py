@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import to_builtins
+
 from ollmlx.errors import BadRequest
-from ollmlx.wire.native import Message
+from ollmlx.wire.native import Message, Tool
 
 DEEPEST = 64
 """Lists and objects inside one another in a tool or its arguments."""
@@ -49,6 +51,14 @@ def check_depth(value: Any, depth: int = 0) -> None:
     elif isinstance(value, list):
         for inner in value:
             check_depth(inner, depth + 1)
+
+
+def shown(tools: Sequence[Tool]) -> list[dict[str, Any]]:
+    """Tools as templates see them: with the words of JSON Schema that Ollama keeps."""
+    seen: list[dict[str, Any]] = to_builtins(tools)
+    for tool in seen:
+        function_of(tool).get("parameters", {}).pop("whole", None)
+    return seen
 
 
 def function_of(tool: Any) -> dict[str, Any]:

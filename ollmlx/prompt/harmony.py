@@ -15,18 +15,38 @@ from ollmlx.prompt.split import held_back
 from ollmlx.wire.native import ToolCallFunction
 
 _BODY = "<|message|>"
+_END = "<|end|>"
+_START = "<|start|>assistant"
+_THOUGHTS = "<|channel|>analysis<|message|>"
+FINAL = "<|channel|>final<|message|>"
 _ENDS = ("<|end|>", "<|call|>", "<|return|>", "<|start|>")
 
 
 class HarmonyParser:
     """Pieces of such a text to content, thoughts and calls; a call is given at its end."""
 
-    def __init__(self) -> None:
+    answering = False
+    """Whether something that is no thought has begun."""
+
+    def __init__(self, prompt: str = "") -> None:
+        """`prompt` may end amid a body, which then goes on."""
         self._kept = ""
-        self._head: str | None = None
+        head, begun, _ = prompt.rpartition(_START)[2].partition(_BODY)
+        self._head: str | None = head if begun else None
         """What stood before the body that is being read; None between bodies."""
         self._body = ""
         """The body of a call so far."""
+
+    def closed(self, written: str) -> str:
+        """The thoughts in all that was pushed, as the prompt of an answer: ended if they are not,
+        and nothing where the text has none.
+        """
+        before, found, thoughts = written.rpartition(_THOUGHTS)
+        if not found:
+            return ""
+        thoughts = thoughts.partition(_END)[0]
+        begun = thoughts[: len(thoughts) - held_back(thoughts, _END)]
+        return before + found + begun + _END + _START
 
     def push(self, text: str) -> tuple[str, str, list[ToolCallFunction]]:
         """Content, thoughts, calls."""
@@ -38,6 +58,7 @@ class HarmonyParser:
                 if not found:
                     return content, thoughts, calls
                 self._head, self._kept = head, rest
+                self.answering |= "analysis" not in head or "to=functions." in head
             piece, ended = self._piece()
             if "to=functions." in self._head:
                 self._body += piece

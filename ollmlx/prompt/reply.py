@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ollmlx.prompt import syntax, toolcalls
-from ollmlx.prompt.harmony import HarmonyParser
+from ollmlx.prompt.harmony import FINAL, HarmonyParser
 from ollmlx.prompt.render import Template
 from ollmlx.prompt.split import ThinkingSplitter
 from ollmlx.wire.native import ReplyFunction, ReplyToolCall, ToolCallFunction
@@ -61,10 +61,12 @@ class ReplyParser:
         self._splitter: ThinkingSplitter | None = None
         self._calls: toolcalls.ToolCallParser | None = None
         self._harmony: HarmonyParser | None = None
+        self._answering = ReplyParser.plain
         if template is None:
             return
         if syntax.speaks_harmony(template.source):
-            self._harmony = HarmonyParser()
+            self._harmony = HarmonyParser(prompt)
+            self._answering = lambda: ReplyParser(template, tools)
             return
         if think and template.thinking:
             opening, closing = template.thinking
@@ -72,6 +74,7 @@ class ReplyParser:
             self._splitter = ThinkingSplitter(opening, closing, started)
         if tools:
             self._calls = toolcalls.find(template.source, template.tool_tag, tools)
+        self._answering = lambda: ReplyParser(template, tools)
 
     @classmethod
     def plain(cls) -> "ReplyParser":
@@ -81,12 +84,20 @@ class ReplyParser:
     @property
     def thinking(self) -> bool:
         """Whether thoughts may still come."""
-        return self._splitter is not None and not self._splitter.answering
+        thinker = self._harmony or self._splitter
+        return thinker is not None and not thinker.answering
 
-    @property
-    def closing(self) -> str:
-        """The tag that ends the thoughts; empty where there can be none."""
-        return self._splitter.closing if self._splitter else ""
+    def answer(self, written: str, plain: bool) -> tuple[str, "ReplyParser"]:
+        """What goes behind the prompt so that the answer alone is left to write, and its parser.
+
+        `written` is all that was pushed, of which the thoughts are kept; a `plain` answer is
+        nothing but content.
+        """
+        thinker = self._harmony or self._splitter
+        thoughts = thinker.closed(written) if thinker else ""
+        if plain:
+            return thoughts + (FINAL if self._harmony else ""), ReplyParser.plain()
+        return thoughts, self._answering()
 
     def push(self, text: str) -> Parts:
         """What a piece of the reply completes."""

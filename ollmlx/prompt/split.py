@@ -35,6 +35,7 @@ class ThinkingSplitter:
     def __init__(self, opening: str, closing: str, started: bool) -> None:
         self.opening = opening.strip()
         self.closing = closing.strip()
+        self._started = started
         self._state = _State.THOUGHTS_START if started else _State.OPENING
         self._kept = ""
 
@@ -42,6 +43,20 @@ class ThinkingSplitter:
     def answering(self) -> bool:
         """Whether the thoughts are over, or never were."""
         return self._state in (_State.ANSWER_START, _State.ANSWER)
+
+    def closed(self, written: str) -> str:
+        """The thoughts in all that was pushed, as the prompt of an answer: ended if they are not,
+        and nothing where the text has none.
+        """
+        thoughts, found, rest = written.partition(self.closing)
+        if found:
+            gap = rest[: len(rest) - len(rest.lstrip())]
+            return thoughts + found + (gap or "\n\n")
+        if self.answering:
+            return ""
+        opened = self._started or self.opening in thoughts
+        begun = thoughts[: len(thoughts) - held_back(thoughts, self.closing)]
+        return f"{begun.rstrip() if opened else self.opening}\n{self.closing}\n\n"
 
     def push(self, text: str) -> tuple[str, str]:
         """Thoughts and answer that `text` completes."""

@@ -12,8 +12,8 @@ from msgspec import Raw, Struct, UnsetType
 from ollmlx.wire.decode import THINK_LEVELS
 
 Schema = dict[str, Any]
-FROM_OUTSIDE = frozenset({"parameter", "user_agent", "anthropic_version"})
-"""Attributes that the path or a header fills, not the body."""
+FROM_OUTSIDE = frozenset({"parameter", "user_agent", "anthropic_version", "whole"})
+"""Attributes that the path or a header fills, or `decode`, and no key of the body."""
 _PLAIN: dict[Any, Schema] = {
     str: {"type": "string"},
     bool: {"type": "boolean"},

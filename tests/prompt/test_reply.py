@@ -46,7 +46,6 @@ def test_without_thinking_and_tools_nothing_is_touched(template: Template) -> No
 def test_thoughts_that_the_prompt_has_opened_need_no_tag(template: Template) -> None:
     parser = ReplyParser(template, [], "high", "<|im_start|>assistant\n<think>\n")
     assert parser.thinking
-    assert parser.closing == "</think>"
     assert parser.push("Hm</think>\nSo") == Parts("So", "Hm")
     assert not parser.thinking
 
@@ -82,3 +81,60 @@ def test_a_call_of_gpt_oss_that_cannot_be_read_is_an_error() -> None:
     parser = ReplyParser(HARMONY, TOOLS)
     with pytest.raises(OllmlxError, match=r"^error parsing tool call: raw='\{x', err="):
         parser.push("<|channel|>commentary to=functions.f<|message|>{x<|call|>")
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize(
+    ("prompt", "written", "kept"),
+    [
+        ("<think>\n", "Hm</think>\n\nSo", "Hm</think>\n\n"),
+        ("<think>\n", "Hm</think>So", "Hm</think>\n\n"),
+        ("<think>\n", "Hm. \n", "Hm.\n</think>\n\n"),
+        ("<think>\n", "Hm</th", "Hm\n</think>\n\n"),
+        ("<think>\n", "", "\n</think>\n\n"),
+        ("", "<think>Hm", "<think>Hm\n</think>\n\n"),
+        ("", " <thi", "<think>\n</think>\n\n"),
+        ("", "", "<think>\n</think>\n\n"),
+        ("", "So.", ""),
+    ],
+)
+def test_an_answer_alone_begins_behind_closed_thoughts(
+    template: Template, prompt: str, written: str, kept: str
+) -> None:
+    parser = ReplyParser(template, TOOLS, "high", prompt)
+    parser.push(written)
+    begun, then = parser.answer(written, plain=False)
+    assert begun == kept
+    assert not then.thinking
+    assert whole(then, [CALL]).tool_calls
+    _, plain = parser.answer(written, plain=True)
+    assert whole(plain, [CALL]) == Parts(CALL)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("", ""),
+        ("<|channel|>final<|message|>So", ""),
+        (
+            "<|channel|>analysis<|message|>Hm<|e",
+            "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant",
+        ),
+        (
+            "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>final<|message|>S",
+            "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant",
+        ),
+    ],
+)
+def test_gpt_oss_ends_its_channel_of_thoughts(written: str, kept: str) -> None:
+    parser = ReplyParser(HARMONY, TOOLS, "low")
+    assert parser.thinking
+    parser.push(written)
+    assert parser.thinking == ("final" not in written)
+    assert parser.answer(written, plain=False)[0] == kept
+    assert parser.answer(written, plain=True)[0] == f"{kept}<|channel|>final<|message|>"
+
+
+def test_a_channel_that_the_prompt_has_begun_goes_on() -> None:
+    prompt = "<|start|>user<|message|>Hi<|end|><|start|>assistant<|channel|>final<|message|>So"
+    assert whole(ReplyParser(HARMONY, (), "low", prompt), [" be", " it"]) == Parts(" be it")
