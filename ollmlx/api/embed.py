@@ -16,8 +16,13 @@ from ollmlx.api.openai import whole
 from ollmlx.api.tokens import are_tokens, check_tokens
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest, Malformed, NotFound
-from ollmlx.wire import native
 from ollmlx.wire import openai as wire
+from ollmlx.wire.embeddings import (
+    EmbeddingRequest,
+    EmbeddingResponse,
+    EmbedRequest,
+    EmbedResponse,
+)
 from ollmlx.wire.encode import encode, float32s
 
 Vectors = NDArray[np.float32]
@@ -27,13 +32,13 @@ MISSING = 'model "{}" not found, try pulling it first'
 TINY = 1e-12
 
 
-async def embed(engine: Engine, request: native.EmbedRequest) -> Answer:
+async def embed(engine: Engine, request: EmbedRequest) -> Answer:
     return Whole(await _embedded(engine, request, _texts))
 
 
 async def _embedded(
-    engine: Engine, request: native.EmbedRequest, read: Callable[[Any], Inputs]
-) -> native.EmbedResponse:
+    engine: Engine, request: EmbedRequest, read: Callable[[Any], Inputs]
+) -> EmbedResponse:
     """`read` is what the API at hand takes for an input."""
     started = time.perf_counter_ns()
     if not request.model.strip():
@@ -44,12 +49,12 @@ async def _embedded(
     async with requests.lend(engine, model, merged, request.keep_alive) as process:
         loaded = time.perf_counter_ns()
         if not inputs:
-            return native.EmbedResponse(request.model, [])
+            return EmbedResponse(request.model, [])
         tokens = await _tokens(process, inputs, request.truncate is not False)
         vectors = normalised(await _vectors(process, tokens))
     if 0 < request.dimensions < vectors.shape[1]:
         vectors = normalised(vectors[:, : request.dimensions])
-    return native.EmbedResponse(
+    return EmbedResponse(
         request.model,
         [float32s(row) for row in vectors],
         time.perf_counter_ns() - started,
@@ -58,7 +63,7 @@ async def _embedded(
     )
 
 
-async def embeddings(engine: Engine, request: native.EmbeddingRequest) -> Answer:
+async def embeddings(engine: Engine, request: EmbeddingRequest) -> Answer:
     """The deprecated twin: one text, raw numbers."""
     if not request.model.strip():
         raise BadRequest("model is required")
@@ -66,10 +71,10 @@ async def embeddings(engine: Engine, request: native.EmbeddingRequest) -> Answer
     merged = options.merge(model, request.options)
     async with requests.lend(engine, model, merged, request.keep_alive) as process:
         if not request.prompt:
-            return Whole(native.EmbeddingResponse([]))
+            return Whole(EmbeddingResponse([]))
         tokens = await _tokens(process, [request.prompt], truncate=True)
         (vector,) = await _vectors(process, tokens)
-    return Whole(native.EmbeddingResponse([float(x) for x in vector]))
+    return Whole(EmbeddingResponse([float(x) for x in vector]))
 
 
 async def openai_embeddings(engine: Engine, request: wire.EmbeddingsRequest) -> Answer:
@@ -83,7 +88,7 @@ async def openai_embeddings(engine: Engine, request: wire.EmbeddingsRequest) -> 
         raise Malformed("invalid input")
     body = await _embedded(
         engine,
-        native.EmbedRequest(
+        EmbedRequest(
             request.model,
             [""] if request.input == "" else request.input,
             request.keep_alive,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ollmlx import __version__
 from ollmlx.api import dialects
-from ollmlx.wire import account, additions, anthropic, native, openai, responses
+from ollmlx.wire import account, additions, anthropic, embeddings, native, openai, responses
 from ollmlx.wire.schemas import Schema, Schemas
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ ANSWERS = {
     "/api/show": Answered("Describe a model", native.ShowResponse),
     "/api/generate": GENERATED,
     "/api/chat": CHATTED,
-    "/api/embed": Answered("Embed texts", native.EmbedResponse),
-    "/api/embeddings": Answered("Embed a text", native.EmbeddingResponse),
+    "/api/embed": Answered("Embed texts", embeddings.EmbedResponse),
+    "/api/embeddings": Answered("Embed a text", embeddings.EmbeddingResponse),
     "/api/tokenize": Answered("Split a text into tokens", additions.TokenizeResponse),
     "/api/detokenize": Answered("Join tokens to a text", additions.DetokenizeResponse),
     "/api/rerank": Answered("Order documents by a query", additions.RerankResponse),

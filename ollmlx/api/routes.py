@@ -27,7 +27,7 @@ from ollmlx.api import (
     transfers,
 )
 from ollmlx.api.answers import Answer, Whole
-from ollmlx.wire import additions, native
+from ollmlx.wire import additions, embeddings, native
 from ollmlx.wire import anthropic as anthropic_wire
 from ollmlx.wire import openai as wire
 from ollmlx.wire.account import CloudRequest
@@ -82,8 +82,8 @@ ROUTES = (
     Route("GET", "/api/show", models.show, native.ShowRequest),
     Route("POST", "/api/generate", generate.generate, native.GenerateRequest),
     Route("POST", "/api/chat", generate.chat, native.ChatRequest),
-    Route("POST", "/api/embed", embed.embed, native.EmbedRequest),
-    Route("POST", "/api/embeddings", embed.embeddings, native.EmbeddingRequest),
+    Route("POST", "/api/embed", embed.embed, embeddings.EmbedRequest),
+    Route("POST", "/api/embeddings", embed.embeddings, embeddings.EmbeddingRequest),
     Route("POST", "/api/tokenize", tokens.tokenize, additions.TokenizeRequest),
     Route("POST", "/api/detokenize", tokens.detokenize, additions.DetokenizeRequest),
     Route("POST", "/api/rerank", rerank.rerank, additions.RerankRequest),

@@ -7,7 +7,7 @@ RFC 3339 text. Source: Ollama's `api/types.go` as of 2026-08, https://docs.ollam
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Raw, Struct, field
+from msgspec import Struct, field
 
 OLLAMA_VERSION = "0.33.0"
 """The release whose API this is.  Clients ask for a least one: Copilot for 0.6.4."""
@@ -243,38 +243,6 @@ class ChatResponse(Struct, omit_defaults=True, rename={"debug_info": "_debug_inf
     """For the other APIs, as the next: taken off before Ollama's own is answered."""
     thinking_tokens: int = 0
     dropped: Dropped | None = None
-
-
-# -- embeddings ------------------------------------------------------------------------------------
-
-
-class EmbedRequest(Struct):
-    model: str = ""
-    input: Any = None
-    keep_alive: KeepAlive = None
-    truncate: bool | None = None
-    dimensions: int = 0
-    options: dict[str, Any] = {}
-
-
-class EmbedResponse(Struct, omit_defaults=True):
-    model: str
-    embeddings: list[Raw]
-    """Each a JSON array of float32, in the shortest text that reads back the same."""
-    total_duration: int = 0
-    load_duration: int = 0
-    prompt_eval_count: int = 0
-
-
-class EmbeddingRequest(Struct):
-    model: str = ""
-    prompt: str = ""
-    keep_alive: KeepAlive = None
-    options: dict[str, Any] = {}
-
-
-class EmbeddingResponse(Struct):
-    embedding: list[float]
 
 
 # -- models ----------------------------------------------------------------------------------------
