@@ -19,6 +19,7 @@ import numpy as np
 from llama_cpp import llama_cpp as llama
 from llama_cpp import mtmd_cpp as mtmd
 from numpy.typing import NDArray
+from PIL import Image
 
 from ollmlx.engine import media
 from ollmlx.engine.jobs import LoadOptions, Medium
@@ -186,12 +187,8 @@ def _readable(file: bytes) -> bytes:
     if file[:4] != b"RIFF" or file[8:12] != b"WEBP":
         return file
     try:
-        from PIL import Image
-
         converted = BytesIO()
         Image.open(BytesIO(file), formats=["WEBP"]).convert("RGB").save(converted, "PNG")
-    except ModuleNotFoundError as error:
-        raise BadRequest("WebP images need Pillow: pip install pillow, or send a PNG") from error
     except (OSError, EOFError, ValueError, Image.DecompressionBombError) as error:
         raise BadRequest(f"decode WebP image: {error}") from error
     return converted.getvalue()
