@@ -16,7 +16,7 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from ollmlx.api import dialects
-from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Framing, Stream, Whole
+from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Framing, Stream, Whole, notes
 from ollmlx.api.dialects import Dialect
 from ollmlx.api.engine import Engine, Upload
 from ollmlx.api.routes import Route, find
@@ -91,9 +91,11 @@ async def _exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, N
             yield frame
         return
     dialect = dialects.of_request(request.path, request.headers)
+    noted = notes()
     try:
         answer: Answer = await route.operation(engine, await _argument(route, parameter, request))
         head, chunks = await _begin(answer, dialect)
+        head.headers.extend(noted.items())
     except OllmlxError as error:
         head, body = _failure(error, dialect)
         yield head

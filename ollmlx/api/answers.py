@@ -1,6 +1,7 @@
 """What an operation answers with: one document, or a stream of them."""
 
 from collections.abc import AsyncGenerator, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from msgspec import Struct
 
 from ollmlx.errors import OllmlxError
 
+_NOTES: ContextVar[dict[str, str]] = ContextVar("notes")
 JSON = "application/json; charset=utf-8"
 PLAIN_JSON = "application/json"
 """How Ollama labels what its OpenAI and Anthropic middleware write."""
@@ -38,3 +40,17 @@ class Stream:
 
 
 Answer = Whole | Stream
+
+
+def notes() -> dict[str, str]:
+    """Begin an answer: the headers that `note` will add to it."""
+    _NOTES.set({})
+    return _NOTES.get()
+
+
+def note(header: str, value: str) -> None:
+    """Tell the client something of the answer that the bodies of no API have a place for.
+
+    It must be known before the first frame.
+    """
+    _NOTES.get({})[header] = value

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec import structs, to_builtins
 
 from ollmlx.api import images, options, requests, writing
-from ollmlx.api.answers import Answer, Stream, Whole
+from ollmlx.api.answers import Answer, Stream, Whole, note
 from ollmlx.api.demands import answer_grammar
 from ollmlx.api.engine import Engine
 from ollmlx.api.requests import Think
@@ -27,7 +27,6 @@ from ollmlx.wire.native import (
     ChatRequest,
     ChatResponse,
     DebugInfo,
-    Dropped,
     GenerateRequest,
     GenerateResponse,
     Message,
@@ -179,9 +178,7 @@ def _generated(
         )
     costs = structs.asdict(writing.metrics(chunk, started, loaded))
     context = [] if request.raw else chunk.context
-    dropped = Dropped(tokens=chunk.dropped) if chunk.dropped else None
-    ended = {"done_reason": chunk.done_reason, "context": context, "dropped": dropped}
-    return _generation(request, **ended, **costs)
+    return _generation(request, done_reason=chunk.done_reason, context=context, **costs)
 
 
 # -- chat -----------------------------------------------------------------------------------------
@@ -215,6 +212,8 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
         if request.debug_render_only:
             yield _chat(request, "", debug_info=DebugInfo(prompt.text, len(prompt.media)))
             return
+        if prompt.dropped:
+            note("Ollmlx-Dropped-Messages", str(prompt.dropped))
         whole = to_builtins(request.tools)
         grammar = await asyncio.to_thread(answer_grammar, request.format, demand, template, whole)
         what = _writing(request, prompt.tokens, prompt.media, merged, grammar)
@@ -223,7 +222,7 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
         calls = 0
         async with aclosing(writing.write(process, what, parser)) as chunks:
             async for chunk in chunks:
-                yield _chatted(request, chunk, started, loaded, calls, prompt.dropped)
+                yield _chatted(request, chunk, started, loaded, calls)
                 calls += len(chunk.parts.tool_calls)
 
 
@@ -280,12 +279,11 @@ def _chat(request: ChatRequest, role: str = "assistant", **fields: Any) -> ChatR
 
 
 def _chatted(
-    request: ChatRequest, chunk: Chunk, started: int, loaded: int, calls: int, left_out: int
+    request: ChatRequest, chunk: Chunk, started: int, loaded: int, calls: int
 ) -> ChatResponse:
     if chunk.done_reason:
         costs = structs.asdict(writing.metrics(chunk, started, loaded))
-        dropped = Dropped(left_out, chunk.dropped) if left_out or chunk.dropped else None
-        return _chat(request, done_reason=chunk.done_reason, dropped=dropped, **costs)
+        return _chat(request, done_reason=chunk.done_reason, **costs)
     parts = chunk.parts
     message = Reply("assistant", parts.content, parts.thinking, parts.reply_calls(calls))
     return ChatResponse(request.model, now(), message, False, logprobs=chunk.logprobs)

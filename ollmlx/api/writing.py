@@ -8,6 +8,7 @@ from typing import Any
 
 from ollmlx.api import images
 from ollmlx.api import options as opts
+from ollmlx.api.answers import note
 from ollmlx.engine import media as runs
 from ollmlx.engine.jobs import Delta, Generate, Medium, Sampling, TokenLogprob, Usage
 from ollmlx.engine.process import ModelProcess
@@ -55,9 +56,7 @@ class Chunk:
     context: list[int] = field(default_factory=list)
     usage: Usage = UNUSED
     thinking_tokens: int = 0
-    """How many of the answer's tokens were thoughts; told with `done_reason`, as is the next."""
-    dropped: int = 0
-    """Tokens that were cut out of the prompt."""
+    """How many of the answer's tokens were thoughts; told with `done_reason`."""
     text: str = ""
     """What the parts were read from."""
     tokens: int = 0
@@ -78,14 +77,16 @@ async def write(
     The last one is missing when the model only repeats itself.  Raises what makes the request
     impossible before the first chunk.
     """
-    tokens, cut = fit_prompt(process, writing)
+    tokens = fit_prompt(process, writing)
+    if cut := len(writing.prompt) - len(tokens):
+        note("Ollmlx-Dropped-Tokens", str(cut))
     thought = _Thought()
     if parser.thinking and (writing.grammar or writing.thinking_budget is not None):
         # A grammar holds for the answer and not for the thoughts: those are written freely, and
         # then they are prompt.
         async with aclosing(_think(process, writing, tokens, parser, thought)) as chunks:
             async for chunk in chunks:
-                yield _ended(chunk, thought, cut)
+                yield _ended(chunk, thought)
         if thought.answered:
             return
         begun, parser = parser.answer(thought.text, writing.plain)
@@ -95,7 +96,7 @@ async def write(
         async for chunk in chunks:
             thought.note(chunk)
             if not chunk.empty or chunk.done_reason:
-                yield _ended(chunk, thought, cut)
+                yield _ended(chunk, thought)
 
 
 @dataclass
@@ -114,9 +115,9 @@ class _Thought:
             self.tokens += chunk.tokens
 
 
-def _ended(chunk: Chunk, thought: _Thought, cut: int) -> Chunk:
+def _ended(chunk: Chunk, thought: _Thought) -> Chunk:
     if chunk.done_reason:
-        chunk.thinking_tokens, chunk.dropped = thought.tokens, cut
+        chunk.thinking_tokens = thought.tokens
     return chunk
 
 
@@ -219,8 +220,8 @@ async def read(
     return await images.read(process, prompt, media)
 
 
-def fit_prompt(process: ModelProcess, writing: Writing) -> tuple[list[int], int]:
-    """The prompt's tokens, the middle cut out if they do not fit and may be cut, and how many.
+def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
+    """The prompt's tokens, the middle cut out if they do not fit and may be cut.
 
     Raises `BadRequest` with Ollama's text when they may not.
     """
@@ -228,14 +229,14 @@ def fit_prompt(process: ModelProcess, writing: Writing) -> tuple[list[int], int]
     if not tokens:
         raise BadRequest("empty prompt")
     if len(tokens) < window:
-        return tokens, 0
+        return tokens
     if not writing.truncate or not writing.shift or writing.media:
         raise BadRequest(TOO_LONG)
     keep = writing.options.get("num_keep", 4)
     keep = len(tokens) if keep < 0 else keep + process.info.adds_bos
     keep = min(keep, window - 2)
     size = window - max((window - keep) // 2, 1)
-    return tokens[:keep] + tokens[len(tokens) - (size - keep) :], len(tokens) - size
+    return tokens[:keep] + tokens[len(tokens) - (size - keep) :]
 
 
 # -- the answer's numbers -------------------------------------------------------------------------

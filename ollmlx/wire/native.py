@@ -173,15 +173,6 @@ class ChatRequest(Struct, rename={"debug_render_only": "_debug_render_only"}):
     thinking_budget: ThinkingBudget = None
 
 
-class Dropped(Struct, omit_defaults=True):
-    """What of a prompt did not fit the context window and was left out.  Not Ollama's."""
-
-    messages: int = 0
-    """The oldest; system messages stay."""
-    tokens: int = 0
-    """Out of the middle of what was left."""
-
-
 class DebugInfo(Struct, omit_defaults=True):
     rendered_template: str
     image_count: int = 0
@@ -222,7 +213,6 @@ class GenerateResponse(
     cached_tokens: int = 0
     """For the other APIs, as the next: taken off before Ollama's own is answered."""
     thinking_tokens: int = 0
-    dropped: Dropped | None = None
 
 
 class ChatResponse(Struct, omit_defaults=True, rename={"debug_info": "_debug_info"}):
@@ -242,7 +232,6 @@ class ChatResponse(Struct, omit_defaults=True, rename={"debug_info": "_debug_inf
     cached_tokens: int = 0
     """For the other APIs, as the next: taken off before Ollama's own is answered."""
     thinking_tokens: int = 0
-    dropped: Dropped | None = None
 
 
 # -- models ----------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """What requests demand beyond Ollama's API: choices of tools, budgets, formats, biases."""
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -168,21 +167,24 @@ async def test_a_bias_forces_a_token(client, kind):
     assert answer["message"]["content"] == "aaaaa"
 
 
-async def test_what_was_left_out_of_a_prompt_is_told(client):
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_was_left_out_of_a_prompt_is_told(client, path, stream):
     messages = [
-        {"role": "system", "content": "S"},
         {"role": "user", "content": "x" * 60},
         {"role": "assistant", "content": "y" * 61},
         {"role": "user", "content": "last"},
     ]
-    options = {"num_ctx": 64}
-    whole = await ask(client, "echo", messages=messages[-1:], options=options)
-    assert "dropped" not in whole
-    cut = await ask(client, "echo", messages=messages, options=options)
-    assert cut["dropped"] == {"messages": 2}
-    long = [{"role": "user", "content": "zy" * 50}]
-    clipped = await ask(client, "echo", messages=long, options=options)
-    assert clipped["dropped"] == {"tokens": 100 - clipped["prompt_eval_count"]}
-    body = {"model": "echo", "prompt": "zy" * 50, "options": options, "stream": True}
-    lines = (await client.post("/api/generate", json=body)).text.splitlines()
-    assert json.loads(lines[-1])["dropped"] == clipped["dropped"]
+
+    async def told(said: list[dict[str, str]]) -> dict[str, str]:
+        options = {"num_ctx": 64}
+        body = {"model": "echo", "messages": said, "options": options, "stream": stream}
+        response = await client.post(path, json={**body, "max_tokens": 20, "num_ctx": 64})
+        assert response.status_code == 200
+        return {k: v for k, v in response.headers.items() if k.startswith("ollmlx-")}
+
+    assert await told(messages[-1:]) == {}
+    if path != "/v1/messages":  # it has no context length of its own
+        assert await told(messages) == {"ollmlx-dropped-messages": "2"}
+        long = [{"role": "user", "content": "zy" * 50}]
+        assert await told(long) == {"ollmlx-dropped-tokens": "66"}
