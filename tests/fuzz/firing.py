@@ -32,6 +32,10 @@ HONEST = re.compile(
 """Texts that Ollama, too, sends with a 500."""
 
 
+BROKEN = re.compile(r"internal server error|unexpectedly stopped|error was encountered while")
+"""Texts that no stream may end with."""
+
+
 @dataclass
 class Server:
     """A running `ollmlx serve` and what it wrote."""
@@ -126,7 +130,7 @@ def _misshapen(answer: httpx.Response) -> str:
             said = line and line != "[DONE]" and json.loads(line)
         except ValueError:
             return f"no JSON: {line[:200]!r}"
-        if isinstance(said, dict) and "internal server error" in str(said.get("error", "")):
+        if isinstance(said, dict) and BROKEN.search(str(said.get("error", ""))):
             return f"in a stream: {line[:300]}"
     return ""
 

@@ -79,7 +79,7 @@ class Ask:
     headers: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        shown = self.body if len(self.body) < 300 else self.body[:300] + b"..."
+        shown = self.body if len(self.body) < 900 else self.body[:900] + b"..."
         return f"{self.method} {self.path} {self.headers or ''} {shown!r}"
 
 
