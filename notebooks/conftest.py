@@ -35,7 +35,8 @@ def environment(config: pytest.Config) -> dict[str, str]:
 
 def start(config: pytest.Config, folder: Path) -> dict[str, str]:
     """A Jupyter server with models, configuration and runtime files of its own."""
-    shared = {"OLLAMA_MODELS": str(folder / "models")}
+    # What a magic prints is compared; an output that is replaced as it grows would not be.
+    shared = {"OLLAMA_MODELS": str(folder / "models"), "OLLMLX_PLAIN": "1"}
     private = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "RUNTIME")}
     command = [sys.executable, "-m", "jupyter_server", "--port=0", "--no-browser", "--allow-root"]
     server = subprocess.Popen(
