@@ -42,7 +42,7 @@ __all__ = [
     "unload_ipython_extension",
 ]
 _IN_CLIENT = {"AsyncClient", "Client", "NoServer", "Server", "find"}
-# Those of the `ollama` package's own module: `import ollmlx as ollama` runs what was written for it.
+# Those of the `ollama` package: `import ollmlx as ollama` runs what was written for it.
 # Not in __all__, as `from ollmlx import *` would put `list` and `map` in the place of Python's.
 _OF_CLIENT = {
     *("chat", "generate", "embed", "embeddings", "list", "show", "ps", "pull", "push"),
@@ -67,10 +67,7 @@ def __dir__() -> list[str]:
 
 
 def register_accessors() -> None:
-    """Put `.ollmlx` on the tables of pandas and polars, whichever is imported by now.
-
-    In a notebook `%load_ext ollmlx` sees to that, whenever they are imported.
-    """
+    """Put `.ollmlx` on the tables of pandas and polars; `%load_ext ollmlx` does it, too."""
     from ollmlx.batch.accessors import register
 
     register()

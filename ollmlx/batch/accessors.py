@@ -1,12 +1,18 @@
-"""`.ollmlx` on the tables of pandas and polars, once either of them is imported."""
+"""`.ollmlx` on the tables of pandas and polars, as soon as either of them is imported."""
 
 import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 from ollmlx.batch.frames import ANSWER
 from ollmlx.batch.questions import Prompt
 
 _NAME = "ollmlx"
+_KINDS = {"pandas": "accessor", "polars": "namespace"}
+"""How either library calls an extension of its tables."""
 
 
 class OfSeries:
@@ -50,12 +56,50 @@ class OfFrame:
 
 
 def register() -> None:
-    """Put `.ollmlx` on the tables of whichever library is imported by now; twice is once."""
-    for library, kind in (("pandas", "accessor"), ("polars", "namespace")):
-        tables = sys.modules.get(library)
-        api = getattr(tables, "api", None)  # not there yet while the library is being imported
-        if tables is None or api is None or hasattr(tables.Series, _NAME):
-            continue
-        registry = getattr(api, "extensions", api)
-        getattr(registry, f"register_series_{kind}")(_NAME)(OfSeries)
-        getattr(registry, f"register_dataframe_{kind}")(_NAME)(OfFrame)
+    """Put `.ollmlx` on the tables of pandas and polars, now or as soon as they are imported."""
+    unwatch()
+    sys.meta_path.insert(0, _Watcher())
+    for library in _KINDS:
+        if library in sys.modules:
+            _extend(library)
+
+
+def unwatch() -> None:
+    """Tables that have it keep it; libraries that are imported from now on do not get it."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Watcher)]
+
+
+class _Watcher(MetaPathFinder):
+    """Finds nothing itself, and sees what is imported."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in _KINDS:
+            return None
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder != self)
+        spec = next((spec for spec in found if spec), None)
+        if spec and spec.loader:
+            _then(spec.loader, lambda: _extend(name))
+        return spec
+
+
+def _then(loader: Any, act: Callable[[], None]) -> None:
+    """Have a loader act once it has loaded its module."""
+    load = loader.exec_module
+
+    def load_and_act(module: ModuleType) -> None:
+        load(module)
+        act()
+
+    loader.exec_module = load_and_act
+
+
+def _extend(library: str) -> None:
+    tables, kind = sys.modules[library], _KINDS[library]
+    api = getattr(tables, "api", None)  # not there yet while the library is being imported
+    if api is None or hasattr(tables.Series, _NAME):
+        return
+    registry = getattr(api, "extensions", api)
+    getattr(registry, f"register_series_{kind}")(_NAME)(OfSeries)
+    getattr(registry, f"register_dataframe_{kind}")(_NAME)(OfFrame)

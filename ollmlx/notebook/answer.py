@@ -88,8 +88,8 @@ class Answer:
     def bundle(self) -> dict[str, str]:
         """The answer as MIME types: front ends show the richest they know."""
         shown = f"```json\n{self.text}\n```" if self.shape.format and self.text else self.text
-        called = "".join(f"> {code(str(c))} → {code(c.result)}\n>\n" for c in self.calls)
-        parts = [self._folded(), called.removesuffix(">\n"), shown]
+        called = "\n>\n".join(f"> {code(str(call))} → {code(call.result)}" for call in self.calls)
+        parts = [self._folded(), called, shown.lstrip("\n")]
         return {
             "text/plain": "\n".join([*map(_plainly, self.calls), self.text]),
             "text/markdown": "\n\n".join(part for part in parts if part),

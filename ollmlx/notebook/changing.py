@@ -4,7 +4,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterable
 
-from ollama import ProgressResponse
+from ollama import ProgressResponse, ResponseError
 
 from ollmlx.batch.progress import drawn, duration, new_bar
 from ollmlx.client import Client
@@ -13,6 +13,7 @@ from ollmlx.notebook.listing import size
 from ollmlx.notebook.saying import say
 from ollmlx.notebook.session import Session
 
+_NOT_FOUND = 404
 _WINDOW_SECONDS = 5.0
 """Over which the speed of a download is taken: it changes, and stalls."""
 
@@ -32,6 +33,8 @@ def pull(session: Session, given: Namespace) -> None:
 def remove(session: Session, given: Namespace) -> None:
     with Client() as client:
         for model in given.models:
+            # As Ollama's own command does: what is deleted while loaded cannot be named any more.
+            _unload(client, model)
             client.delete(model)
             say(f"deleted {model}")
 
@@ -44,9 +47,16 @@ def load(session: Session, given: Namespace) -> None:
 
 def stop(session: Session, given: Namespace) -> None:
     with Client() as client:
-        names = [given.model] if given.model else [m.model or "" for m in client.ps().models]
-        for name in names:
-            client.generate(model=name, prompt="", keep_alive=0)
+        if given.model:
+            _unload(client, given.model)
+            return
+        for model in client.ps().models:
+            try:
+                _unload(client, model.model or "")
+            except ResponseError as error:
+                if error.status_code != _NOT_FOUND:
+                    raise
+                say(f"{model.model} was deleted; it leaves memory when its time is over")
 
 
 def use(session: Session, given: Namespace) -> None:
@@ -71,6 +81,10 @@ def reset(session: Session, given: Namespace) -> None:
         session.conversations.clear()
     elif session.conversations.pop(given.name, None) is None:
         raise Misused(f"no conversation is called {given.name}; %ollmlx chats lists them")
+
+
+def _unload(client: Client, model: str) -> None:
+    client.generate(model=model, prompt="", keep_alive=0)
 
 
 def _quantized(model: str, level: str) -> str:

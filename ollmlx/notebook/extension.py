@@ -2,11 +2,9 @@
 use.
 """
 
-from typing import Any
-
 from IPython.core.interactiveshell import InteractiveShell
 
-from ollmlx.batch.accessors import register
+from ollmlx.batch import accessors
 from ollmlx.notebook import completion
 from ollmlx.notebook.magics import OllmlxMagics
 
@@ -17,13 +15,11 @@ def load(shell: InteractiveShell) -> None:
     """Loading it again begins afresh: conversations are forgotten."""
     shell.register_magics(OllmlxMagics)
     completion.install(shell)
-    # pandas and polars are imported by some later cell, or never.
-    shell.events.register("post_run_cell", _after_cell)
-    register()
+    accessors.register()
 
 
 def unload(shell: InteractiveShell) -> None:
-    shell.events.unregister("post_run_cell", _after_cell)
+    accessors.unwatch()
     completion.uninstall(shell)
     magics = shell.magics_manager
     loaded = magics.registry.pop(_MAGICS, None)
@@ -31,7 +27,3 @@ def unload(shell: InteractiveShell) -> None:
         loaded.session.close()
     for kind in ("line", "cell"):
         magics.magics[kind].pop("ollmlx", None)
-
-
-def _after_cell(_: Any) -> None:
-    register()

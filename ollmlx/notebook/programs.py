@@ -46,9 +46,8 @@ def convert(session: Session, given: Namespace) -> None:
             status = program.status()
         except KeyboardInterrupt:
             raise Interrupted("stopped; nothing was made") from None
-        finally:
-            if drawn:
-                bar.show(drawn, final=True)
+    if drawn:
+        bar.show(drawn if status else f"converting {given.source}: done", final=True)
     text = "\n".join(said)
     if status:
         raise Failed(text.removeprefix("Error: ") or f"converting ended with status {status}")
