@@ -49,21 +49,36 @@ class Matcher:
         self._words = np.zeros((tokenizer.vocab_size + 31) // 32, np.uint32)
         self._shared = min(tokenizer.vocab_size, num_vocab)
         self._mask = np.zeros(num_vocab, np.bool_)
+        self._fresh = False
+        self._choices: tuple[NDArray[np.intp], bool] | None = None
         self.finished = self._matcher.is_stopped()
 
     def allowed(self) -> NDArray[np.bool_]:
         """Which token may come next, over `num_vocab`; only end tokens when finished.
 
-        Overwritten by the next call.  Raises `OllmlxError` where the grammar is too complex.
+        Overwritten by the next step.  Raises `OllmlxError` where the grammar is too complex.
         """
-        self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
-        self._check()
-        bits = np.unpackbits(self._words.view(np.uint8), bitorder="little")
-        self._mask[: self._shared] = bits[: self._shared]
+        if not self._fresh:
+            self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+            self._check()
+            bits = np.unpackbits(self._words.view(np.uint8), bitorder="little")
+            self._mask[: self._shared] = bits[: self._shared]
+            self._fresh = True
         return self._mask
+
+    def choices(self) -> tuple[NDArray[np.intp], bool]:
+        """The same as token ids: those allowed and True, or the others and False where these are
+        fewer.  Raises as `allowed` does.
+        """
+        if self._choices is None:
+            mask = self.allowed()
+            few = 2 * np.count_nonzero(mask) <= len(mask)
+            self._choices = np.flatnonzero(mask if few else ~mask), bool(few)
+        return self._choices
 
     def consume(self, token: int) -> None:
         """Go on by an allowed token that is not an end token.  Raises as `allowed` does."""
+        self._fresh, self._choices = False, None
         self._matcher.consume_token(token)
         self._check()
         self.finished = self._matcher.is_stopped()

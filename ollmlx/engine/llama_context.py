@@ -42,10 +42,15 @@ class Context:
         if model.adapters:
             self._adapt(model.adapters)
 
-    def decode(self, batch: Batch | Vectors) -> int:
-        """llama_decode's answer once the work is done: 0, 1 for no room in the cache, or worse."""
+    def decode(self, batch: Batch | Vectors, meanwhile: Callable[[], None] | None = None) -> int:
+        """llama_decode's answer once the work is done: 0, 1 for no room in the cache, or worse.
+
+        `meanwhile` runs once the work is given to the device: a GPU computes beside it.
+        """
         llama.llama_set_causal_attn(self.handle, not batch.whole)
         status: int = llama.llama_decode(self.handle, batch.native)
+        if meanwhile and not status:
+            meanwhile()
         llama.llama_synchronize(self.handle)
         return status
 

@@ -8,6 +8,7 @@ sequences in threads was measured and does not pay: 16 choices of 70 µs took lo
 import ctypes
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from ollmlx.engine.grammar import Matcher
 from ollmlx.engine.jobs import Generate, Sampling, TokenLogprob
 from ollmlx.engine.llama_context import Context
 from ollmlx.engine.llama_model import Model
+from ollmlx.errors import OllmlxError
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _RANDOM_SEED = 0xFFFFFFFF
@@ -53,6 +55,12 @@ class Sampler:
         # The likeliest token needs no chain: numpy finds it ten times as fast.
         self._chain = _chain(job.sampling) if job.sampling.temperature > 0 else None
 
+    def prepare(self) -> None:
+        """Find what the grammar allows next, while the device still computes the logits."""
+        if self._matcher:
+            with suppress(OllmlxError):  # told by `choose`: a matcher that failed stays so
+                self._matcher.choices()
+
     def choose(self, context: Context, row: int) -> Choice:
         """Take the next token from a row of logits.  Raises `OllmlxError` if the grammar fails."""
         logits = context.logits(row)
@@ -61,7 +69,7 @@ class Sampler:
             logits[self._biased] += self._bias
         if self._penalties:
             self._penalties.apply(logits)
-        allowed = np.flatnonzero(self._matcher.allowed()) if self._matcher else None
+        allowed = self._narrow(logits) if self._matcher else None
         if self._chain is None:
             token = int(logits.argmax() if allowed is None else allowed[logits[allowed].argmax()])
         elif allowed is not None:
@@ -84,6 +92,15 @@ class Sampler:
         if self._chain:
             llama.llama_sampler_free(self._chain)
             self._chain = None
+
+    def _narrow(self, logits: NDArray[np.float32]) -> NDArray[np.intp] | None:
+        """The allowed tokens, if few; otherwise the others are struck out of the logits."""
+        assert self._matcher
+        tokens, are_allowed = self._matcher.choices()
+        if are_allowed:
+            return tokens
+        logits[tokens] = -np.inf
+        return None
 
     def _apply(self, logits: NDArray[np.float32], allowed: NDArray[np.intp]) -> int:
         """Sample among some tokens only: far cheaper than llama.cpp's own grammar sampler."""

@@ -254,11 +254,17 @@ class Scheduler:
     def _decode(self, batch: Batch | Vectors, shares: list[_Share]) -> list[Failed] | None:
         """Compute a batch; if that fails, say so for the jobs that cannot go on."""
         tokens = batch.size
+
+        def prepare() -> None:
+            for share in shares:
+                if share.row is not None:
+                    share.run.sampler.prepare()
+
         self._context.use_threads(self._threads.choose(tokens))
         status = _NO_ROOM
         while status == _NO_ROOM:
             started = time.perf_counter()
-            status = self._context.decode(batch)
+            status = self._context.decode(batch, prepare)
             if status == _NO_ROOM and not self._cache.evict():
                 return [self._fail(self._runs[-1], "the context cache has no room left")]
         if status:

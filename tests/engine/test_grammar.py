@@ -38,3 +38,17 @@ def test_a_token_that_was_not_allowed_is_an_error_not_a_crash(tokenizer: LLToken
     matcher = Matcher(tokenizer, from_format("json"), tokenizer.vocab_size)
     with pytest.raises(OllmlxError, match="grammar failed"):
         matcher.consume(ord("A"))
+
+
+def test_choices_are_the_fewer_of_those_allowed_and_those_not(tokenizer: LLTokenizer) -> None:
+    text = {"type": "regex", "pattern": '"[^"]*"'}
+    matcher = Matcher(tokenizer, from_format(text), tokenizer.vocab_size)
+    assert [part if isinstance(part, bool) else part.tolist() for part in matcher.choices()] == [
+        [ord('"')],
+        True,
+    ]
+    matcher.consume(ord('"'))
+    forbidden, allowed = matcher.choices()
+    assert not allowed
+    assert sorted(forbidden) == np.flatnonzero(~matcher.allowed()).tolist()
+    assert tokenizer.eos_token in forbidden
