@@ -25,7 +25,10 @@ from ollmlx.origins import allowed_host, cors_headers, preflight_headers
 from ollmlx.room import Room
 
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip")
-_WRITES = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/")
+_WRITES = (
+    *("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/"),
+    "/api/ollmlx/jobs",
+)
 _NO_CREDENTIALS = (
     "authentication required: send the Jupyter server's token as `Authorization: Bearer`, "
     "`x-api-key` or password, or use the address with the secret path"

@@ -24,7 +24,7 @@ _SMALL_BODY = 1 << 20
 _OLLAMA_PATH = re.compile(
     r"/api/(generate|chat|embed|embeddings|tags|ps|show|version|pull|push|create|copy|delete|signout)"
     r"|/api/(chat/completions|tokenize|detokenize|rerank)"
-    r"|/api/(blobs|user|experimental)/.*|/v1/.*|/t/.*"
+    r"|/api/(blobs|user|experimental|ollmlx)/.*|/v1/.*|/t/.*"
 )
 _SHARED_PATHS = {("HEAD", "/"), ("POST", "/api/me")}
 """Where Jupyter answers other methods itself; `/api/status` stays wholly Jupyter's."""

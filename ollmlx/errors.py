@@ -4,7 +4,8 @@ OllmlxError (500)
  ├ BadRequest (400)          ├ NotFound (404)        ├ Busy (503)
  ├ Forbidden (403)           ├ Cancelled (499)       ├ WorkerDied (500)
  ├ LoadFailed (500)          ├ NotSignedIn (401)     ├ AccountUnavailable (503)
- └ Unavailable (500): the engine for a format is not installed
+ ├ Unavailable (500): the engine for a format is not installed
+ └ LoadStopped (499)
 """
 
 
@@ -70,6 +71,15 @@ class WorkerDied(OllmlxError):
 
 class LoadFailed(OllmlxError):
     """A model could not be loaded."""
+
+
+class LoadStopped(OllmlxError):
+    """Somebody ended the load that this request waited for."""
+
+    status = 499
+
+    def __init__(self) -> None:
+        super().__init__("the load was stopped")
 
 
 class Unavailable(OllmlxError):

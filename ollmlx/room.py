@@ -20,6 +20,7 @@ from tornado.httpserver import HTTPServer
 
 from ollmlx.api.changes import tidy
 from ollmlx.api.engine import Engine, Models
+from ollmlx.api.managing import adopt
 from ollmlx.body import Body
 from ollmlx.engine.pool import Pool
 from ollmlx.http import MAX_BODY, Frame, Request, exchange, make_door
@@ -37,13 +38,14 @@ class Room:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="ollmlx", daemon=True)
         self._doors: list[HTTPServer] = []
-        self._exchanges: set[asyncio.Task[None]] = set()
+        self._exchanges: dict[asyncio.Task[None], str] = {}
+        """Requests that came through `exchange`, and their methods."""
         self._stopping = threading.Lock()
 
     def start(self) -> None:
         """Start the thread; returns when its loop runs and the store is tidy."""
         self._thread.start()
-        self._call(tidy(self._engine) if self._has_store else asyncio.sleep(0)).result()
+        self._call(self._settle() if self._has_store else asyncio.sleep(0)).result()
 
     def open_door(self, host: str, port: int, secret: str = "") -> int:
         """Listen for plain clients; port 0 is any free one.  With a secret only `/t/<secret>/…` is
@@ -87,7 +89,8 @@ class Room:
 
     def busy(self) -> bool:
         """Whether a request or a load is under way."""
-        return bool(self._exchanges) or self._engine.pool.busy
+        working = any(method != "GET" for method in list(self._exchanges.values()))
+        return working or self._engine.pool.busy or self._engine.jobs.busy
 
     def stop(self) -> None:
         """Close the doors, unload every model, end the thread.  Idempotent, from any thread."""
@@ -110,7 +113,7 @@ class Room:
     async def _pump(self, request: Request, put: Any) -> None:
         task = asyncio.current_task()
         assert task
-        self._exchanges.add(task)
+        self._exchanges[task] = request.method
         last: BaseException | None = None
         try:
             async with aclosing(exchange(self._engine, request)) as frames:
@@ -121,14 +124,19 @@ class Room:
             last = None if isinstance(error, asyncio.CancelledError) else error
             raise
         finally:
-            self._exchanges.discard(task)
+            self._exchanges.pop(task, None)
             put(last)
+
+    async def _settle(self) -> None:
+        await tidy(self._engine)
+        await adopt(self._engine)
 
     async def _shut(self) -> None:
         for door in self._doors:
             door.stop()
         for task in list(self._exchanges):
             task.cancel()
+        await self._engine.jobs.close()
         await self._engine.pool.close()
         for door in self._doors:
             await door.close_all_connections()

@@ -25,13 +25,15 @@ from tests.registry import OciRegistry, docker_registry
 PULL = """
 import asyncio, sys
 from pathlib import Path
-from types import SimpleNamespace
-from ollmlx.api.sharing import Sharing
+from ollmlx.api.engine import Engine
 from ollmlx.api.transfers import pulling
+from ollmlx.engine.pool import Pool
 from ollmlx.settings import Settings
+from ollmlx.store.library import Library
 
 async def main():
-    engine = SimpleNamespace(settings=Settings(models=Path(sys.argv[1])), sharing=Sharing())
+    settings = Settings(models=Path(sys.argv[1]))
+    engine = Engine(settings, Library(settings), Pool(settings))
     async for frame in pulling(engine, sys.argv[2], insecure=True):
         last = frame
     assert last.status == "success"

@@ -10,11 +10,14 @@ from contextlib import aclosing
 from pathlib import PurePosixPath
 from typing import Any
 
+from msgspec import to_builtins
+
 from ollmlx import names
 from ollmlx.api import creating_gguf, creating_mlx, creating_remote, transfers
 from ollmlx.api.answers import Answer
 from ollmlx.api.changes import changes
 from ollmlx.api.engine import Engine
+from ollmlx.api.jobs import Begin
 from ollmlx.api.progress import Frames, answered
 from ollmlx.errors import BadRequest, InvalidName, NotFound, OllmlxError
 from ollmlx.names import Name
@@ -29,12 +32,20 @@ _COUNTS = ("context_length", "embedding_length")
 
 
 async def create(engine: Engine, request: CreateRequest) -> Answer:
+    name, begin = making(engine, request)
+    sent = {"kind": "create", "request": to_builtins(request)}
+    frames = engine.jobs.follow("create", name.display, sent, begin)
+    return await answered(frames, request.stream)
+
+
+def making(engine: Engine, request: CreateRequest) -> tuple[Name, Begin]:
+    """The model of a request, and how to make it.  Raises `BadRequest`, `BadDigest`, …"""
     for files in (request.files, request.draft_files, request.adapters):
         _check_files(files)
     if request.draft_quantize and not request.draft_files:
         raise BadRequest("--draft-quantize requires a DRAFT model")
     name = names.parse(names.installed(request.model or request.name))
-    return await answered(_created(engine, request, name), request.stream)
+    return name, lambda _sizes: _created(engine, request, name)
 
 
 def _check_files(files: Mapping[str, str]) -> None:

@@ -2,11 +2,15 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
+from ollmlx.api.jobs import Jobs
 from ollmlx.api.sharing import Sharing
+from ollmlx.engine.news import News
 from ollmlx.engine.pool import Pool
 from ollmlx.settings import Settings
+from ollmlx.store.jobfiles import JobFiles
 from ollmlx.store.model import Model
 
 
@@ -29,6 +33,14 @@ class Engine:
     pool: Pool
     sharing: Sharing = field(default_factory=Sharing)
     """Downloads under way."""
+
+    @property
+    def news(self) -> News:
+        return self.pool.news
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self.news, JobFiles(self.settings.models.expanduser()))
 
 
 @dataclass(frozen=True)

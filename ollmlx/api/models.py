@@ -38,10 +38,10 @@ async def status(engine: Engine, _: str) -> Answer:
 
 async def tags(engine: Engine, _: str) -> Answer:
     models = await asyncio.to_thread(engine.library.list)
-    return Whole(native.ListResponse([_listed(model) for model in models]))
+    return Whole(native.ListResponse([listed(model) for model in models]))
 
 
-def _listed(model: Model) -> native.ListedModel:
+def listed(model: Model) -> native.ListedModel:
     return native.ListedModel(
         name=model.name,
         model=model.name,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ollmlx import __version__
 from ollmlx.api import dialects
-from ollmlx.wire import account, additions, anthropic, embeddings, native, openai, responses
+from ollmlx.wire import account, additions, anthropic, embeddings, live, native, openai, responses
 from ollmlx.wire.schemas import Schema, Schemas
 
 if TYPE_CHECKING:
@@ -84,6 +84,19 @@ ANSWERS = {
     "/api/experimental/model-recommendations": Answered(
         "Recommend models", account.RecommendationsResponse
     ),
+    "/api/ollmlx/jobs": Answered("List the jobs, or begin one", live.JobsResponse | live.Job),
+    "/api/ollmlx/jobs/*": Answered("Describe a job, or cancel it", live.Job),
+    "/api/ollmlx/jobs/*/pause": Answered("Pause a job", live.Job),
+    "/api/ollmlx/jobs/*/resume": Answered("Go on with a job", live.Job),
+    "/api/ollmlx/running": Answered("Tell what is loaded", live.LiveModels),
+    "/api/ollmlx/load": changing("Load a model"),
+    "/api/ollmlx/unload": Answered("Unload a model", native.ProgressResponse),
+    "/api/ollmlx/keep": Answered("Change how long a model stays", native.ProgressResponse),
+    "/api/ollmlx/estimate": Answered("Tell what a model would take", live.EstimateResponse),
+    "/api/ollmlx/search": Answered("Find models to pull", live.SearchResponse),
+    "/api/ollmlx/telemetry": Answered("Tell what the models do", live.Telemetry),
+    "/api/ollmlx/events": Answered("Tell what changes", None, live.Change, LINES),
+    "/metrics": Answered("Tell what the models do, for Prometheus", TEXT),
     "/v1/models": Answered("List the models", openai.ModelList | anthropic.ModelPage),
     "/v1/models/*": Answered("Describe a model", openai.ModelObject | anthropic.ModelInfo),
     "/v1/messages": Answered(
@@ -148,8 +161,10 @@ def document(routes: Iterable["Route"]) -> str:
 
 
 def _parameter(route: "Route") -> str:
-    if not route.path.endswith("*"):
+    if "*" not in route.path:
         return ""
+    if route.path.startswith("/api/ollmlx/jobs/"):
+        return "job"
     return {"/api/blobs/*": "digest", "/api/user/keys/*": "key"}.get(route.path, "model")
 
 
@@ -173,7 +188,7 @@ def _parameters(route: "Route", parameter: str, schemas: Schemas) -> list[Schema
     if route.method == "GET" and route.request:
         asked = schemas.inline(route.request)["properties"]
         for name, schema in asked.items():
-            if schema.get("type") in ("string", "boolean"):
+            if schema.get("type") in ("string", "boolean", "integer"):
                 found.append({"name": name, "in": "query", "schema": schema})
     return found
 

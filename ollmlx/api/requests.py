@@ -63,16 +63,30 @@ def check_can(model: Model, sent_name: str, verb: str, *capabilities: str) -> No
 
 @asynccontextmanager
 async def lend(
-    engine: Engine, model: Model, merged: dict[str, Any], keep_alive: float | None
+    engine: Engine,
+    model: Model,
+    merged: dict[str, Any],
+    keep_alive: float | None,
+    anyway: bool = False,
 ) -> AsyncGenerator[ModelProcess, None]:
-    """A process that has the model loaded the way the merged options want it."""
+    """A process that has the model loaded the way the merged options want it; `anyway` also where
+    memory does not seem to suffice.
+    """
     how, automatic = options.load_options(merged, model, engine.settings)
     load = Load(model.format, model.path, how)
     beside = await asyncio.to_thread(needs, model, how.kv_cache_type)
     # Ollama's blobs never change under their names; a folder can be replaced by another.
     identity = model.digest if model.format == "mlx" else ""
     wanted = Wanted(
-        load, model.size, beside.cache_per_token, beside.layers, automatic, identity, model
+        load,
+        weights=model.size,
+        cache_per_token=beside.cache_per_token,
+        layers=beside.layers,
+        automatic=automatic,
+        identity=identity,
+        subject=model,
+        name=model.name,
+        anyway=anyway,
     )
     async with engine.pool.lend(wanted, keep_alive) as process:
         yield process

@@ -15,19 +15,25 @@ from ollmlx.api import (
     creating,
     dialects,
     embed,
+    estimating,
+    events,
     generate,
+    lending,
+    managing,
     models,
     openai_chat,
     openai_completions,
     openapi,
     rerank,
     responses,
+    searching,
+    telemetry,
     tokens,
     transcriptions,
     transfers,
 )
 from ollmlx.api.answers import Answer, Whole
-from ollmlx.wire import additions, embeddings, native
+from ollmlx.wire import additions, embeddings, live, native
 from ollmlx.wire import anthropic as anthropic_wire
 from ollmlx.wire import openai as wire
 from ollmlx.wire.account import CloudRequest
@@ -40,7 +46,7 @@ Operation = Callable[[Any, Any], Awaitable[Answer]]
 class Route:
     method: str
     path: str
-    """One that ends with `*` takes the rest of the path, slashes included, as its parameter."""
+    """A `*` stands for its parameter, slashes included."""
     operation: Operation
     request: type[Struct] | None = None
     """What the body holds, or for GET the query; without one the operation gets the path's
@@ -101,6 +107,21 @@ ROUTES = (
     Route("POST", "/api/experimental/web_search", account.web_search, CloudRequest),
     Route("POST", "/api/experimental/web_fetch", account.web_fetch, CloudRequest),
     Route("GET", "/api/experimental/model-recommendations", account.recommendations),
+    Route("GET", "/api/ollmlx/jobs", managing.jobs),
+    Route("POST", "/api/ollmlx/jobs", managing.begin, live.JobRequest),
+    Route("GET", "/api/ollmlx/jobs/*", managing.job),
+    Route("DELETE", "/api/ollmlx/jobs/*", managing.cancel),
+    Route("POST", "/api/ollmlx/jobs/*/pause", managing.pause),
+    Route("POST", "/api/ollmlx/jobs/*/resume", managing.resume),
+    Route("GET", "/api/ollmlx/running", lending.running),
+    Route("POST", "/api/ollmlx/load", lending.load, live.LoadRequest),
+    Route("POST", "/api/ollmlx/unload", lending.unload, live.UnloadRequest),
+    Route("POST", "/api/ollmlx/keep", lending.keep, live.KeepRequest),
+    Route("GET", "/api/ollmlx/estimate", estimating.estimate, live.EstimateRequest),
+    Route("GET", "/api/ollmlx/search", searching.search, live.SearchRequest),
+    Route("GET", "/api/ollmlx/telemetry", telemetry.telemetry),
+    Route("GET", "/api/ollmlx/events", events.events, live.EventsRequest),
+    Route("GET", "/metrics", telemetry.metrics),
     Route("GET", "/v1/models", anthropic_models.listing, anthropic_wire.ModelsRequest),
     Route("GET", "/v1/models/*", anthropic_models.one, anthropic_wire.ModelsRequest),
     Route("POST", "/v1/messages", anthropic.messages, anthropic_wire.MessagesRequest),
@@ -128,7 +149,8 @@ def find(method: str, path: str) -> tuple[Route | None, str, list[str]]:
 
 
 def _match(pattern: str, path: str) -> str | None:
-    if not pattern.endswith("*"):
+    before, star, after = pattern.partition("*")
+    if not star:
         return "" if path == pattern else None
-    rest = path.removeprefix(pattern[:-1])
-    return unquote(rest) if rest != path and rest else None
+    rest = path.removeprefix(before).removesuffix(after)
+    return unquote(rest) if rest and before + rest + after == path else None

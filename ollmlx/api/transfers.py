@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,7 @@ from typing import TypeVar
 from ollmlx import names
 from ollmlx.api.answers import Answer
 from ollmlx.api.engine import Engine
+from ollmlx.api.jobs import Begin, Sizes
 from ollmlx.api.progress import Frames, answered
 from ollmlx.api.sharing import Work
 from ollmlx.engine.fit import OVERHEAD, free_memory, gib
@@ -56,12 +58,57 @@ async def pull(engine: Engine, request: PullRequest) -> Answer:
 
 
 def pulling(engine: Engine, text: str, insecure: bool = False) -> Frames:
-    """Progress of a model on its way here, from a registry or from the hub.
+    """Progress of a model on its way here, seen as a job.
 
     Raises `InvalidName` or `BadRequest` at once; the frames raise what keeps it from coming.
     """
-    name = shortnames.meant(_pulled(text))
-    return _from_hub(engine, name) if is_from_hub(name) else _from_registry(engine, name, insecure)
+    name = pulled_name(text)
+    request = {"kind": "pull", "model": text, "insecure": insecure}
+    return engine.jobs.follow("pull", name.display, request, fetching(engine, name, insecure))
+
+
+def pulled_name(text: str) -> Name:
+    """What a text to pull means.  Raises `InvalidName` or `BadRequest`."""
+    return shortnames.meant(_pulled(text))
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a pull would fetch."""
+
+    size: int
+    """Bytes of all files."""
+    missing: int
+    """The part of them that is not here."""
+
+
+async def look_up(engine: Engine, name: Name, insecure: bool) -> Offer:
+    """Raises `PullFailed` or `NeedsOtherRuntime`."""
+    if is_from_hub(name):
+        return await asyncio.to_thread(_offered_by_hub, name)
+    session = Session()
+    registry = Registry(name, session, insecure)
+    manifest, _ = await ask(session, lambda: _manifest(registry))
+    blobs = Shelf(engine.settings.models).blobs
+    missing = [missing_bytes(blobs.path(layer.digest), layer.size) for layer in manifest.blobs]
+    return Offer(sum(layer.size for layer in manifest.blobs), sum(missing))
+
+
+def _offered_by_hub(name: Name) -> Offer:
+    hub = Hub()
+    try:
+        wanted = hub.look_up(name)
+    except OllmlxError as error:
+        raise PullFailed(f"pull model manifest: {error}") from error
+    missing = (missing_bytes(hub.blob(wanted, f), f.size) for f in wanted.weights if f.sha256)
+    return Offer(sum(file.size for file in wanted.weights), sum(missing))
+
+
+def fetching(engine: Engine, name: Name, insecure: bool) -> Begin:
+    """How to fetch a model from a registry or from the hub."""
+    if is_from_hub(name):
+        return partial(_from_hub, engine, name)
+    return partial(_from_registry, engine, name, insecure)
 
 
 def _pulled(text: str) -> Name:
@@ -76,13 +123,14 @@ def _pulled(text: str) -> Name:
     return names.parse(text)
 
 
-async def _from_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
+async def _from_registry(engine: Engine, name: Name, insecure: bool, sizes: Sizes) -> Frames:
     shelf = Shelf(engine.settings.models)
     name = await asyncio.to_thread(shelf.spelling, name)
     session = Session()
     registry = Registry(name, session, insecure)
     yield ProgressResponse("pulling manifest")
     manifest, data = await ask(session, lambda: _manifest(registry))
+    sizes.update({layer.digest: layer.size for layer in manifest.blobs})
     await asyncio.to_thread(_check_disk, shelf, manifest)
     for frame in _memory_warning(sum(layer.size for layer in manifest.blobs)):
         yield frame
@@ -192,7 +240,7 @@ async def _download(
             yield ProgressResponse(status, digest, size, work.completed)
 
 
-async def _from_hub(engine: Engine, name: Name) -> Frames:
+async def _from_hub(engine: Engine, name: Name, sizes: Sizes) -> Frames:
     yield ProgressResponse("pulling manifest")
     hub = await asyncio.to_thread(Hub)
     try:
@@ -203,6 +251,7 @@ async def _from_hub(engine: Engine, name: Name) -> Frames:
         wanted = await asyncio.to_thread(hub.look_up, name)
     except OllmlxError as error:
         raise PullFailed(f"pull model manifest: {error}") from error
+    sizes.update({f"sha256:{file.sha256}": file.size for file in wanted.weights if file.sha256})
     await asyncio.to_thread(hub.check_room, wanted)
     for frame in _memory_warning(sum(file.size for file in wanted.weights)):
         yield frame
@@ -235,10 +284,18 @@ async def push(engine: Engine, request: PushRequest) -> Answer:
     text = request.model or request.name
     if not text:
         raise BadRequest("model is required")
-    return await answered(_to_registry(engine, names.parse(text), request.insecure), request.stream)
+    name = names.parse(text)
+    sent = {"kind": "push", "model": text, "insecure": request.insecure}
+    begin = sending(engine, name, request.insecure)
+    return await answered(engine.jobs.follow("push", name.display, sent, begin), request.stream)
 
 
-async def _to_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
+def sending(engine: Engine, name: Name, insecure: bool) -> Begin:
+    """How to push a model."""
+    return partial(_to_registry, engine, name, insecure)
+
+
+async def _to_registry(engine: Engine, name: Name, insecure: bool, sizes: Sizes) -> Frames:
     yield ProgressResponse("retrieving manifest")
     session = Session()
     registry = Registry(name, session, insecure)
@@ -249,6 +306,7 @@ async def _to_registry(engine: Engine, name: Name, insecure: bool) -> Frames:
         yield ProgressResponse("couldn't retrieve manifest")
         raise NotInstalled(f"open {shelf.path(name)}: no such file or directory")
     manifest, data = found
+    sizes.update({layer.digest: layer.size for layer in manifest.blobs})
     # Where nobody can be asked at all there is nothing to wait for, as there is when a chunk fails.
     await ask(session, lambda: registry.has(manifest.config.digest))
     for layer in manifest.blobs:

@@ -4,6 +4,7 @@ import functools
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import psutil
 
@@ -57,6 +58,51 @@ def default_context() -> int:
 def parallel(cache_bytes: int, free: int) -> int:
     """Sequences to run at once where nobody says: as many of 8 as take a modest part of memory."""
     return next((n for n in (8, 4, 2) if n * cache_bytes <= free * CACHE_SHARE), 1)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a model would take, and what there is for it now."""
+
+    weights: int
+    cache_per_token: int
+    num_ctx: int
+    slots: int
+    """Sequences at once."""
+    room: int
+    """Free bytes, of GPUs or of the machine."""
+    on_gpu: bool
+    """Whether `room` is that of NVIDIA GPUs."""
+
+    @property
+    def cache(self) -> int:
+        return self.cache_per_token * self.num_ctx * self.slots
+
+    @property
+    def needed(self) -> int:
+        return self.weights + self.cache + OVERHEAD
+
+    @property
+    def fits(self) -> bool:
+        return self.needed <= self.room
+
+    def __str__(self) -> str:
+        return (
+            f"{gib(self.weights)} of weights + {self.cache_per_token / 1024:.4g} KiB a token"
+            f" x {self.num_ctx} tokens x {self.slots} at once + {gib(OVERHEAD)} of overhead"
+            f" = {gib(self.needed)}; {gib(self.room)} are free"
+        )
+
+
+def demand(
+    weights: int, cache_per_token: int, num_ctx: int, num_parallel: int, num_gpu: int
+) -> Demand:
+    """`num_parallel` 0 is as many as memory has room for.  Blocks: it asks the GPUs."""
+    free, graphics = free_memory(), free_graphics_memory()
+    on_gpu = bool(graphics and num_gpu)
+    room = graphics if on_gpu else free
+    slots = num_parallel or parallel(cache_per_token * num_ctx, max(0, room - weights))
+    return Demand(weights, cache_per_token, num_ctx, slots, room, on_gpu)
 
 
 def gib(size: int) -> str:

@@ -15,8 +15,10 @@ from typing import Any
 from msgspec import structs
 
 from ollmlx.engine import fit, jobs
+from ollmlx.engine.counters import Counters
+from ollmlx.engine.news import News
 from ollmlx.engine.process import ModelProcess
-from ollmlx.errors import Busy, LoadFailed
+from ollmlx.errors import Busy, LoadFailed, LoadStopped, OllmlxError
 from ollmlx.settings import FOREVER, Settings
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,10 @@ class Wanted:
     """Changes when other weights come to lie at the same path."""
     subject: Any = None
     """Whatever the caller wants back from `residents`."""
+    name: str = ""
+    """What people call it."""
+    anyway: bool = False
+    """Load it even where it does not fit by our arithmetic."""
 
     def satisfied_by(self, other: "Wanted") -> bool:
         """Whether a model loaded for `other` serves this request as it is."""
@@ -55,11 +61,6 @@ class Wanted:
             for name, value in mine.items()
             if name != "num_parallel" and (name, value) not in (("num_gpu", -1), ("use_mmap", None))
         )
-
-
-def _free_memory() -> tuple[int, int]:
-    """Bytes free in the machine and on its GPUs."""
-    return fit.free_memory(), fit.free_graphics_memory()
 
 
 @dataclass(eq=False)
@@ -76,6 +77,8 @@ class Resident:
     expires_at: float = FOREVER
     """Unix time; while in use, when it would expire if the last request ended now."""
     used_at: float = 0.0
+    parallel: int = 0
+    """Sequences at once, 0 as long as that is not settled."""
     leaving: bool = False
     """Being evicted: it ends what it has begun and takes nothing new."""
     timer: asyncio.TimerHandle | None = None
@@ -96,6 +99,8 @@ class Loading:
     waiting: int = 0
     resident: Resident | None = None
     """Once it is lent."""
+    stopped: bool = False
+    """Somebody does not want it any more."""
 
 
 class Pool:
@@ -108,6 +113,9 @@ class Pool:
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._closers: set[asyncio.Task[None]] = set()
+        self.news = News()
+        self.counters: dict[str, Counters] = {}
+        """Of every model that was wanted since the start, by path."""
 
     @asynccontextmanager
     async def lend(
@@ -132,6 +140,9 @@ class Pool:
         found = [r for r in self._residents.values() if r.ready or not r.process]
         return sorted(found, key=lambda r: -self.expiry(r))
 
+    def resident(self, path: str) -> Resident | None:
+        return self._residents.get(path)
+
     def expiry(self, resident: Resident) -> float:
         """Unix time at which a model goes if nobody asks for it again."""
         in_use = resident.users or not resident.process
@@ -147,6 +158,36 @@ class Pool:
             resident.keep_alive, resident.expires_at = 0, time.time()
             if resident.ready and not resident.users:
                 self._expire(resident)
+
+    async def stop(self, path: str) -> None:
+        """End a model's load, or its process with all that runs on it, now.  Not there is fine.
+
+        Who waits for it is answered with `LoadStopped` or `WorkerDied`.
+        """
+        for load, loading in list(self._loads.items()):
+            if load.path == path and loading.task:
+                loading.stopped = True
+                loading.task.cancel()
+                await asyncio.wait([loading.task])
+        if resident := self._residents.get(path):
+            self._expire(resident)
+        await asyncio.gather(*self._closers)
+
+    def keep(self, path: str, keep_alive: float) -> bool:
+        """Let a loaded model stay so many seconds after its last use; whether it is loaded."""
+        resident = self._residents.get(path)
+        if not resident or resident.leaving:
+            return False
+        resident.keep_alive = keep_alive
+        if resident.ready and not resident.users:
+            self._take(resident)
+            self._release(resident)  # which begins the time anew
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a load."""
+        return self._waiting
 
     async def close(self) -> None:
         """Unload everything; requests under way are answered with an error."""
@@ -200,6 +241,8 @@ class Pool:
             loading.waiting -= 1
             if loading.resident:
                 self._release(loading.resident)
+            if loading.stopped:
+                raise LoadStopped from None  # it is the load that was cancelled, not we
             raise
         finally:
             self._waiting -= 1
@@ -236,6 +279,7 @@ class Pool:
         resident.idle.set()
         if resident.process:
             log.info("unloading %s", resident.wanted.load.path)
+            self.news.tell("model_unloaded", resident.wanted.name)
             task = asyncio.create_task(resident.process.close())
             self._closers.add(task)
             task.add_done_callback(self._closers.discard)
@@ -261,46 +305,79 @@ class Pool:
             await self._evict(old)
         load = await self._make_room(wanted)
         resident = Resident(wanted, self._settings.keep_alive if keep_alive is None else keep_alive)
+        resident.parallel = load.options.num_parallel
         self._residents[wanted.load.path] = resident
         log.info("loading %s", wanted.load.path)
         try:
-            resident.process = await ModelProcess.start(
-                load,
-                self._settings.load_timeout,
-                lambda fraction: setattr(resident, "fraction", fraction),
-            )
+            resident.process = await self._started(load, wanted, resident)
         except BaseException:
             self._expire(resident)
             raise
         return resident
 
+    async def _started(self, load: jobs.Load, wanted: Wanted, resident: Resident) -> ModelProcess:
+        counters, began = self._counters(wanted), time.monotonic()
+
+        def report(fraction: float) -> None:
+            resident.fraction = fraction
+
+        try:
+            process = await ModelProcess.start(load, self._settings.load_timeout, report, counters)
+        except OllmlxError as error:
+            counters.failed_loads += 1
+            self.news.tell("model_load_failed", wanted.name, error=str(error))
+            raise
+        seconds = time.monotonic() - began
+        counters.loads += 1
+        counters.load_seconds += seconds
+        self.news.tell("model_loaded", wanted.name, seconds=seconds, size=process.info.size)
+        return process
+
+    def _counters(self, wanted: Wanted) -> Counters:
+        name = wanted.name or wanted.load.path
+
+        def told(outcome: str, usage: jobs.Usage | None) -> None:
+            facts = structs.asdict(usage) if usage else {}
+            self.news.tell("request_finished", name, outcome=outcome, **facts)
+
+        counters = self.counters.setdefault(wanted.load.path, Counters(name, told=told))
+        counters.model = name
+        return counters
+
     async def _make_room(self, wanted: Wanted) -> jobs.Load:
         """Unload until the model may be loaded; the load, with the number of sequences settled."""
         options = wanted.load.options
-        cache = wanted.cache_per_token * options.num_ctx
         while len(self._residents) >= self._settings.max_loaded_models:
             await self._evict(self._victim())
         while True:
             await asyncio.gather(*self._closers)  # memory is only free when its process has gone
-            free, graphics = await asyncio.to_thread(_free_memory)
-            room = graphics if graphics and options.num_gpu else free
-            slots = options.num_parallel or fit.parallel(cache, max(0, room - wanted.weights))
-            needed = wanted.weights + cache * slots + fit.OVERHEAD
-            if needed <= room:
+            demand = await asyncio.to_thread(
+                fit.demand,
+                wanted.weights,
+                wanted.cache_per_token,
+                options.num_ctx,
+                options.num_parallel,
+                options.num_gpu,
+            )
+            if demand.fits:
                 break
             if self._residents:
                 await self._evict(self._victim())
                 continue
-            if room is graphics and wanted.layers and options.num_gpu < 0:
-                options = structs.replace(
-                    options, num_gpu=fit.layers(wanted.layers, needed, graphics)
-                )
+            if demand.on_gpu and wanted.layers and options.num_gpu < 0:
+                layers = fit.layers(wanted.layers, demand.needed, demand.room)
+                options = structs.replace(options, num_gpu=layers)
+                break
+            if wanted.anyway:
+                log.warning("loading %s anyway: %s", wanted.name, demand)
                 break
             raise LoadFailed(
-                f"model requires {fit.gib(needed)} but only {fit.gib(room)} are available"
-                f" (after {fit.gib(fit.OVERHEAD)} overhead)"
+                f"model requires {fit.gib(demand.needed)} but only {fit.gib(demand.room)} are"
+                f" available (after {fit.gib(fit.OVERHEAD)} overhead)"
             )
-        return structs.replace(wanted.load, options=structs.replace(options, num_parallel=slots))
+        return structs.replace(
+            wanted.load, options=structs.replace(options, num_parallel=demand.slots)
+        )
 
     def _victim(self) -> Resident:
         """The idle model that was used longest ago, or if all work, the one to go first."""

@@ -16,6 +16,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from ollmlx.engine import jobs
+from ollmlx.engine.counters import Counters
 from ollmlx.errors import LoadFailed, OllmlxError, WorkerDied, with_status
 
 log = logging.getLogger(__name__)
@@ -31,11 +32,12 @@ class ModelProcess:
 
     info: jobs.ModelInfo
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, counters: Counters) -> None:
         assert process.stdin
         assert process.stdout
         assert process.stderr
         self._process, self._stdin = process, process.stdin
+        self.counters = counters
         self._mailboxes: dict[int, Mailbox] = {-1: asyncio.Queue()}
         self._ids = itertools.count()
         self._last_words: deque[str] = deque(maxlen=8)
@@ -51,6 +53,7 @@ class ModelProcess:
         load: jobs.Load,
         stall_seconds: float,
         report: Callable[[float], None] = lambda fraction: None,
+        counters: Counters | None = None,
     ) -> "ModelProcess":
         """Start a process and load a model in it.
 
@@ -65,7 +68,7 @@ class ModelProcess:
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "GGML_NO_BACKTRACE": "1"},
         )
-        self = cls(process)
+        self = cls(process, counters or Counters(load.path))
         try:
             self._send(load)
             self.info = await self._loaded(stall_seconds, report)
@@ -122,19 +125,25 @@ class ModelProcess:
     async def generate(self, job: jobs.Generate) -> AsyncGenerator[jobs.Delta, None]:
         """Yield deltas until the one with `finish`.  The job's id is given here."""
         job_id, mailbox = self._mailbox()
-        finished = False
+        finished, outcome, held = False, "cancelled", len(job.prompt)
+        usage: jobs.Usage | None = None
+        self.counters.begun(held)
         try:
             self._send(structs.replace(job, id=job_id))
             while not finished:
                 event = await self._next(mailbox)
                 assert isinstance(event, jobs.Delta)
-                finished = event.finish is not None
+                held += len(event.tokens)
+                self.counters.held_tokens += len(event.tokens)
+                if event.finish is not None:
+                    finished, outcome, usage = True, event.finish, event.usage
                 yield event
         except OllmlxError:
-            finished = True
+            finished, outcome = True, "failed"
             raise
         finally:
             del self._mailboxes[job_id]
+            self.counters.ended(held, outcome, usage)
             if not finished:
                 self._send(jobs.Cancel(job_id))
 
@@ -142,6 +151,7 @@ class ModelProcess:
         """Token ids of each text → float32 (texts, dimensions), as the model pooled them."""
         event = await self._ask(jobs.Embed(0, inputs))
         assert isinstance(event, jobs.Embedded)
+        self.counters.embedded_texts += len(inputs)
         return np.frombuffer(event.vectors, "<f4").reshape(len(inputs), event.dimensions)
 
     async def tokenize(self, texts: list[str], special: bool = True) -> list[list[int]]:
@@ -209,7 +219,9 @@ class ModelProcess:
         try:
             while True:
                 (length,) = jobs.LENGTH.unpack(await stdout.readexactly(jobs.LENGTH.size))
-                for event in jobs.decode_events(await stdout.readexactly(length)):
+                events = jobs.decode_events(await stdout.readexactly(length))
+                self.counters.stepped(events)
+                for event in events:
                     # A progress report or a load's failure belongs to the load.
                     mailbox = self._mailboxes.get(getattr(event, "id", -1))
                     if mailbox is not None:

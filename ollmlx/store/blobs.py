@@ -228,10 +228,15 @@ def flush_folder(folder: Path) -> None:
 
 def check_room(folder: Path, size: int) -> None:
     """Raises `NoRoom` when the disk of a folder, made or not, has no `size` bytes left."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    free = free_bytes(folder)
     if size > free:
         raise NoRoom(f"not enough space in {folder}: {_human(size)} needed, {_human(free)} free")
+
+
+def free_bytes(folder: Path) -> int:
+    """Of the disk of a folder, made or not."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free
 
 
 def _human(size: int) -> str:

@@ -60,6 +60,21 @@ class Wanted:
     """In the order in which they may appear: a model is whole with the last."""
 
 
+@dataclass(frozen=True)
+class Repository:
+    """What the hub's search tells of one."""
+
+    name: str
+    """`organisation/name`."""
+    format: str
+    """`mlx` or `gguf`."""
+    downloads: int
+    likes: int
+    updated_at: str
+    """RFC 3339."""
+    gated: bool
+
+
 def is_from_hub(name: Name) -> bool:
     """Whether a name means a repository there and not a registry."""
     if name.host.lower() in HOSTS:
@@ -147,6 +162,18 @@ class Hub:
         )
         check_room(self._folder(wanted), missing)
 
+    def search(self, text: str, limit: int) -> list[Repository]:
+        """Repositories with weights we can run, most downloaded first.  Raises `HubRefused`."""
+        if self.offline:
+            raise HubRefused("the hub cannot be searched: HF_HUB_OFFLINE is set")
+        api = self._library.HfApi(endpoint=self._endpoint, library_name="ollmlx")
+        found: list[Repository] = []
+        for form in ("mlx", "gguf"):
+            ask = partial(api.list_models, search=text, filter=form, sort="downloads", limit=limit)
+            infos = self._asking("the hub's search", partial(_all, ask))
+            found += [_repository(info, form) for info in infos]
+        return sorted(found, key=lambda repository: -repository.downloads)
+
     def _folder(self, wanted: Wanted) -> Path:
         return self._cache / f"models--{wanted.repository.replace('/', '--')}"
 
@@ -198,6 +225,23 @@ class HubSource:
 
     def forget(self) -> None:
         self._direct = ""
+
+
+def _all(ask: Callable[[], Iterable[Any]]) -> list[Any]:
+    """The hub is asked while its pages are gone through."""
+    return list(ask())
+
+
+def _repository(info: Any, form: str) -> Repository:
+    changed = info.last_modified or info.created_at
+    return Repository(
+        info.id,
+        form,
+        info.downloads or 0,
+        info.likes or 0,
+        changed.isoformat() if changed else "",
+        bool(info.gated),
+    )
 
 
 def _remote(file: Any) -> RemoteFile | None:

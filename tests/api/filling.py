@@ -9,13 +9,12 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 from ollmlx import names
 from ollmlx.api import transfers
-from ollmlx.api.sharing import Sharing
+from ollmlx.api.engine import Engine
 from ollmlx.convert import convert
+from ollmlx.engine.pool import Pool
 from ollmlx.errors import OllmlxError
 from ollmlx.settings import Settings
 from tests.api.killing import Place, create, prepare, problems
@@ -26,7 +25,8 @@ WORDS = "x" * 2 * LARGEST
 
 
 def pull(place: Place, registry: str) -> None:
-    engine: Any = SimpleNamespace(settings=Settings(models=place.root), sharing=Sharing())
+    settings = Settings(models=place.root)
+    engine = Engine(settings, place.library, Pool(settings))
 
     async def run() -> None:
         async for _ in transfers.pulling(engine, f"{registry}/me/m:1", insecure=True):

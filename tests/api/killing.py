@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -21,7 +20,9 @@ from safetensors import SafetensorError, safe_open
 from ollmlx import names
 from ollmlx.api import creating
 from ollmlx.api.answers import Stream, Whole
+from ollmlx.api.engine import Engine
 from ollmlx.convert import convert
+from ollmlx.engine.pool import Pool
 from ollmlx.errors import OllmlxError
 from ollmlx.settings import Settings
 from ollmlx.store.blobs import digest_of
@@ -66,7 +67,7 @@ def prepare(place: Place) -> None:
 
 def create(place: Place, **request: Any) -> None:
     settings = Settings(models=place.root, embedded=False)
-    engine: Any = SimpleNamespace(settings=settings, library=place.library)
+    engine = Engine(settings, place.library, Pool(settings))
 
     async def run() -> None:
         answer = await creating.create(engine, CreateRequest(**request))

@@ -206,13 +206,15 @@ async def test_a_store_that_cannot_be_written_is_named(client, registry, weights
 SCRIPT = """
 import asyncio, sys
 from pathlib import Path
-from types import SimpleNamespace
-from ollmlx.api.sharing import Sharing
+from ollmlx.api.engine import Engine
 from ollmlx.api.transfers import pulling
+from ollmlx.engine.pool import Pool
 from ollmlx.settings import Settings
+from ollmlx.store.library import Library
 
 async def main():
-    engine = SimpleNamespace(settings=Settings(models=Path(sys.argv[1])), sharing=Sharing())
+    settings = Settings(models=Path(sys.argv[1]))
+    engine = Engine(settings, Library(settings), Pool(settings))
     print("ready", flush=True)
     async for frame in pulling(engine, sys.argv[2], insecure=True):
         pass

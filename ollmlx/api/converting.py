@@ -1,0 +1,62 @@
+"""MLX models out of installed ones, as jobs: converted from GGUF, or quantised."""
+
+import asyncio
+from contextlib import aclosing
+from functools import partial
+
+from ollmlx import names
+from ollmlx.api.changes import changes
+from ollmlx.api.engine import Engine
+from ollmlx.api.jobs import Begin, Sizes
+from ollmlx.api.progress import Frames
+from ollmlx.convert.recipes import recipe
+from ollmlx.convert.subprocesses import progress
+from ollmlx.errors import BadRequest, NotFound
+from ollmlx.names import Name
+from ollmlx.store.model import Model
+from ollmlx.wire.live import JobRequest
+from ollmlx.wire.native import ProgressResponse
+
+
+class NameTaken(BadRequest):
+    """A model goes by the name that the new one is to have."""
+
+
+def making(engine: Engine, request: JobRequest) -> tuple[Name, Begin]:
+    """The model that a conversion makes, and how.  Raises `InvalidName` or `BadRequest`."""
+    if not request.source:
+        raise BadRequest("source is required: the model to convert")
+    if request.quantize:
+        recipe(request.quantize)
+    name = names.parse(request.model or f"{request.source}-mlx")
+    return name, partial(_converted, engine, request.source, name, request.quantize)
+
+
+async def _converted(
+    engine: Engine, source: str, name: Name, quantize: str, _sizes: Sizes
+) -> Frames:
+    yield ProgressResponse("looking at the model")
+    model = await asyncio.to_thread(_source, engine, source, name, quantize)
+    target = changes(engine).folder(name)
+    size = model.size
+    lines = progress("ollmlx.convert", model.path, str(target), *([quantize] if quantize else []))
+    async with aclosing(lines):
+        async for line in lines:
+            done = size * line["done"] // line["of"]
+            # One bar for all stages: a digest is what tells bars apart.
+            yield ProgressResponse(line["stage"], line["stage"], size, done)
+    yield ProgressResponse("success")
+
+
+def _source(engine: Engine, source: str, name: Name, quantize: str) -> Model:
+    """Raises `NotFound`, `NameTaken` or `BadRequest`."""
+    model = engine.library.find(names.installed(source))
+    if model.format not in ("gguf", "mlx"):
+        raise BadRequest(f"{model.name} has no weights to convert")
+    if model.format == "mlx" and not quantize:
+        raise BadRequest(f"{model.name} is an MLX model already: say how to quantize it")
+    try:
+        taken = engine.library.find(name.full)
+    except NotFound:
+        return model
+    raise NameTaken(f"{taken.name} is there already: give the new model another name")

@@ -1,0 +1,232 @@
+"""Jobs of the server: shared with plain pulls, paused, cancelled, and there after a kill."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from ollmlx.room import Room
+from ollmlx.settings import Settings
+from tests.misbehaving import misbehaving
+from tests.store.shelf import write_gguf
+from tests.waiting import until
+
+CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
+MIB = 1 << 20
+JOBS = "/api/ollmlx/jobs"
+
+
+@pytest.fixture
+def registry():
+    with misbehaving() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> bytes:
+    path = write_gguf(tmp_path_factory.mktemp("gguf") / "w.gguf")
+    return path.read_bytes() + random.Random(1).randbytes(3 * MIB)
+
+
+@pytest.fixture
+def name(registry, weights) -> str:
+    registry.add("me/m", "1", CONFIG, model=weights)
+    return f"{registry.host}/me/m:1"
+
+
+@asynccontextmanager
+async def serving(folder) -> AsyncIterator[httpx.AsyncClient]:
+    room = Room(Settings(models=folder, embedded=False))
+    room.start()
+    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as opened:
+        yield opened
+    await asyncio.to_thread(room.stop)
+
+
+@pytest.fixture
+async def client(tmp_path) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(tmp_path / "models") as opened:
+        yield opened
+
+
+async def begin(client: httpx.AsyncClient, name: str) -> dict:
+    body = {"kind": "pull", "model": name, "insecure": True}
+    return (await client.post(JOBS, json=body)).raise_for_status().json()
+
+
+async def reached(client: httpx.AsyncClient, job: dict, holds: Callable[[dict], bool]) -> dict:
+    """The job as soon as it is as wanted, by the stream of events."""
+    async with asyncio.timeout(20), client.stream("GET", "/api/ollmlx/events") as answer:
+        async for line in answer.aiter_lines():
+            event = json.loads(line)
+            for seen in event.get("changed", []) if event["type"] == "jobs" else []:
+                if seen["id"] == job["id"] and holds(seen):
+                    return seen
+    raise AssertionError("the stream ended")
+
+
+async def ended(client: httpx.AsyncClient, job: dict) -> dict:
+    return await reached(client, job, lambda seen: seen["status"] != "running")
+
+
+async def installed(client: httpx.AsyncClient) -> list[str]:
+    return [model["name"] for model in (await client.get("/api/tags")).json()["models"]]
+
+
+async def test_a_job_pulls_a_model_while_nobody_waits(client, name, weights):
+    job = await begin(client, name)
+    assert job.items() >= {"kind": "pull", "model": name, "status": "running"}.items()
+    done = await ended(client, job)
+    assert (done["status"], done["error"]) == ("done", "")
+    assert done["completed"] == done["total"] > len(weights)
+    assert await installed(client) == [name]
+    assert (await client.get(JOBS)).json() == {"jobs": [done]}
+
+
+async def test_a_plain_pull_and_a_job_are_one_download(client, registry, name):
+    registry.seconds_per_mib = 0.1
+    pull = asyncio.ensure_future(client.post("/api/pull", json={"model": name, "insecure": True}))
+    await until(lambda: registry.sent)
+    listed = (await client.get(JOBS)).json()["jobs"]
+    assert [(job["kind"], job["status"]) for job in listed] == [("pull", "running")]
+    job = await begin(client, name)
+    assert job["id"] == listed[0]["id"]
+    assert (await pull).text.endswith('{"status":"success"}\n')
+    assert (await ended(client, job))["status"] == "done"
+    assert len(registry.asked) == 2  # the weights, and the config
+
+
+async def test_a_plain_pull_that_is_hung_up_ends_and_can_be_gone_on_with(client, registry, name):
+    registry.seconds_per_mib = 1
+    pull = asyncio.ensure_future(client.post("/api/pull", json={"model": name, "insecure": True}))
+    await until(lambda: registry.sent > 100_000)
+    pull.cancel()
+    await until(lambda: registry.left)
+    (job,) = (await client.get(JOBS)).json()["jobs"]
+    assert job["status"] == "cancelled"
+    registry.seconds_per_mib = 0
+    await client.post(f"{JOBS}/{job['id']}/resume")
+    assert (await ended(client, job))["status"] == "done"
+
+
+async def test_a_paused_job_waits_and_goes_on_from_there(client, registry, name):
+    registry.seconds_per_mib = 0.5
+    job = await begin(client, name)
+    await reached(client, job, lambda seen: seen["completed"] > MIB)
+    paused = (await client.post(f"{JOBS}/{job['id']}/pause")).json()
+    assert (paused["status"], paused["error"], paused["eta"]) == ("paused", "", None)
+    await until(lambda: registry.left)
+    registry.seconds_per_mib = 0
+    again = (await client.post(f"{JOBS}/{job['id']}/resume")).json()
+    assert again["status"] == "running"
+    assert (await ended(client, job))["status"] == "done"
+    first = int(registry.asked[1].removeprefix("bytes=").partition("-")[0])
+    assert first >= MIB
+
+
+async def test_pausing_ends_a_plain_pull_too_and_tells_it(client, registry, name):
+    registry.seconds_per_mib = 1
+    pull = asyncio.ensure_future(client.post("/api/pull", json={"model": name, "insecure": True}))
+    await until(lambda: registry.sent > 100_000)
+    (job,) = (await client.get(JOBS)).json()["jobs"]
+    await client.post(f"{JOBS}/{job['id']}/pause")
+    last = json.loads((await pull).text.splitlines()[-1])
+    assert last == {"error": f"the pull of {name} was stopped"}
+
+
+async def test_a_cancelled_job_is_off_the_list(client, registry, name):
+    registry.seconds_per_mib = 1
+    job = await begin(client, name)
+    await until(lambda: registry.sent > 100_000)
+    gone = (await client.delete(f"{JOBS}/{job['id']}")).json()
+    assert gone["status"] == "cancelled"
+    assert (await client.get(JOBS)).json() == {"jobs": []}
+    assert (await client.delete(f"{JOBS}/{job['id']}")).status_code == 404
+    assert await installed(client) == []
+
+
+async def test_a_job_that_fails_says_why_and_can_be_tried_again(client, registry, weights):
+    name = f"{registry.host}/me/late:1"
+    failed = await ended(client, await begin(client, name))
+    assert (failed["status"], failed["error"]) == (
+        "failed",
+        "pull model manifest: file does not exist",
+    )
+    registry.add("me/late", "1", CONFIG, model=weights)
+    job = (await client.post(f"{JOBS}/{failed['id']}/resume")).json()
+    assert (await ended(client, job))["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"kind": "pull"}, "invalid model name"),
+        ({"kind": "push", "model": "../x"}, "invalid model name"),
+        ({"kind": "create", "request": {"files": {"/x": "y"}}}, "file path must be relative"),
+        ({"kind": "convert", "model": "m"}, "source is required: the model to convert"),
+        ({"kind": "steal"}, "kind must be pull, push, create or convert, not 'steal'"),
+    ],
+)
+async def test_what_cannot_be_a_job_is_refused(client, body, error):
+    answer = await client.post(JOBS, json=body)
+    assert (answer.status_code, answer.json()) == (400, {"error": error})
+    assert (await client.get(JOBS)).json() == {"jobs": []}
+
+
+async def test_jobs_go_on_when_the_server_starts_again(registry, name, tmp_path):
+    registry.seconds_per_mib = 1
+    async with serving(tmp_path / "models") as client:
+        running = await begin(client, name)
+        await until(lambda: registry.sent > 100_000)
+    registry.seconds_per_mib = 0
+    async with serving(tmp_path / "models") as client:
+        assert (await ended(client, running))["status"] == "done"
+        assert await installed(client) == [name]
+    assert not (tmp_path / "models/jobs").exists()
+
+
+async def test_a_killed_server_goes_on_where_it_was(registry, name, tmp_path, weights):
+    registry.seconds_per_mib = 0.7
+    environment = {**os.environ, "OLLAMA_MODELS": str(tmp_path / "models")}
+    environment |= {"OLLAMA_HOST": "127.0.0.1:0", "OLLMLX_EMBEDDED": "0"}
+    async with serve(environment) as (client, process):
+        job = await begin(client, name)
+        await reached(client, job, lambda seen: seen["completed"] > 2 * MIB)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    before, registry.seconds_per_mib = registry.sent, 0
+    async with serve(environment) as (client, process):
+        assert (await ended(client, job))["status"] == "done"
+        assert await installed(client) == [name]
+        process.terminate()
+        await process.wait()
+    missing = len(weights) - 2 * MIB
+    assert registry.sent - before <= missing + MIB  # what the journal had not yet, and the config
+
+
+@asynccontextmanager
+async def serve(
+    environment: dict[str, str],
+) -> AsyncIterator[tuple[httpx.AsyncClient, asyncio.subprocess.Process]]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ollmlx.cli", "serve"),
+        env=environment,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr
+    async for line in process.stderr:
+        if b"Listening on" in line:
+            break
+    url = "http://" + line.decode().partition("Listening on ")[2].split()[0]
+    drain: Awaitable[bytes] = asyncio.ensure_future(process.stderr.read())
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+        yield client, process
+    await drain
