@@ -73,7 +73,7 @@ class _Handler(RequestHandler):
             await self._scripted(request)
         elif what == "chat" or request.get("prompt"):
             await self._write(request["model"], what)
-        elif what == "pull":
+        elif what in ("pull", "create"):
             self._pull()
         elif what == "embed":
             self.finish({"model": "m", "embeddings": [[len(t), 1.0] for t in request["input"]]})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ollmlx.bench import against, arguments, engines, texts
+from ollmlx.bench import against, arguments, engines, rows, texts
 from ollmlx.bench.__main__ import run
 from ollmlx.bench.contest import Work, hold
 from ollmlx.bench.endpoint import Endpoint, find_api
@@ -19,6 +19,7 @@ from ollmlx.errors import BadRequest
 from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.echo import EchoLibrary
+from tests.stand_in import standing_in
 from tests.toy import ToyModels
 
 WORK = Work(streams=[1, 3], tokens=5, prompt_tokens=20, rounds=2, key="test")
@@ -262,3 +263,17 @@ def test_served_processor_time_is_that_of_the_whole_family(echo):
     before = served.cpu_seconds()
     served.run(["some words to say back"], 20)
     assert served.cpu_seconds() > before
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def test_a_table_is_held_against_the_same_questions_in_a_loop():
+    with standing_in() as server:
+        server.words = ['{"mood": "happy", "topic": "food", "urgent": true}']
+        outcome = rows.rows(Endpoint(server.url, "ollama", "m"), 3, 2, "key", lambda _: None)
+    result = outcome.results[0]
+    assert (len(result.loop_seconds), len(result.map_seconds)) == (2, 2)
+    asked = [request["messages"][0]["content"] for request in server.asked]
+    assert len(asked) == len(set(asked)) == 1 + 2 * 2 * 3
+    assert outcome.bars[0].value == result.ratio

@@ -7,10 +7,11 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from ollmlx.batch.frames import ANSWER
 from ollmlx.batch.questions import Prompt
 
 _NAME = "ollmlx"
+_SUFFIX = "_answer"
+"""Of a new column whose name is taken."""
 _KINDS = {"pandas": "accessor", "polars": "namespace"}
 """How either library calls an extension of its tables."""
 
@@ -49,7 +50,7 @@ class OfFrame:
 
         answers = ask(self._frame, prompt, schema, **how)
         new = answers.to_frame() if hasattr(answers, "to_frame") else answers
-        taken = {name: f"{name}_{ANSWER}" for name in new.columns if name in self._frame.columns}
+        taken = {name: name + _SUFFIX for name in new.columns if name in self._frame.columns}
         if type(self._frame).__module__.startswith("pandas"):
             return self._frame.join(new.rename(columns=taken))
         return self._frame.hstack(new.rename(taken))

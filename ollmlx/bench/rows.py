@@ -79,10 +79,10 @@ def _texts(key: str, count: int) -> list[str]:
 
 
 def _loop(endpoint: Endpoint, some: Sequence[str]) -> None:
-    client = ollama.Client(endpoint.url, trust_env=False)
-    for text in some:
-        question = {"role": "user", "content": _PROMPT.replace("{}", text)}
-        client.chat(endpoint.model, [question], format=SCHEMA, options=_OPTIONS)
+    with ollama.Client(endpoint.url, trust_env=False) as client:
+        for text in some:
+            question = {"role": "user", "content": _PROMPT.replace("{}", text)}
+            client.chat(endpoint.model, [question], format=SCHEMA, options=_OPTIONS)
 
 
 def _map(endpoint: Endpoint, some: Sequence[str]) -> None:

@@ -92,7 +92,7 @@ def _converse(
     try:
         for _ in range(rounds):
             said = _stream(client, {**request, "messages": messages}, functions, answer, view)
-            if not answer.asked:
+            if not (answer.asked and functions):
                 messages += [said] if said["content"] else []
                 return
             calls = tools.perform(answer.asked, functions)

@@ -83,14 +83,19 @@ class Started:
             start_new_session=True,
             text=True,
         )
+        self._reader: threading.Thread | None = None
         self._wait()
 
     def end(self) -> None:
         if os.environ.get("OLLMLX_HOST") == self.url:
             del os.environ["OLLMLX_HOST"]
         assert self._process.stdin
+        assert self._process.stderr
         self._process.stdin.close()
         self._process.wait()
+        if self._reader:
+            self._reader.join()
+        self._process.stderr.close()
 
     def _wait(self) -> None:
         assert self._process.stderr
@@ -98,17 +103,16 @@ class Started:
         patience.start()
         last = ""
         for line in self._process.stderr:
-            if _LISTENING in line:
-                break
             last = line.strip() or last
-            if line.startswith("Error:"):
-                self.end()
-        else:
-            patience.cancel()
-            raise Failed(f"the server did not start: {last.removeprefix('Error: ')}")
+            if _LISTENING in line or line.startswith("Error:"):
+                break
         patience.cancel()
+        if _LISTENING not in last:
+            self.end()
+            raise Failed(f"the server did not start: {last.removeprefix('Error: ')}")
         # Its log has to go on being read: once the pipe is full, the server would stand still.
-        threading.Thread(target=self._process.stderr.read, daemon=True).start()
+        self._reader = threading.Thread(target=self._process.stderr.read, daemon=True)
+        self._reader.start()
 
 
 def _stop(session: Session) -> None:
