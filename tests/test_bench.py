@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ollmlx.bench import against, arguments, engines, rows, texts
+from ollmlx.bench import against, arguments, engines, masks, rows, texts
 from ollmlx.bench.__main__ import run
 from ollmlx.bench.contest import Work, hold
 from ollmlx.bench.endpoint import Endpoint, find_api
@@ -277,3 +277,14 @@ def test_a_table_is_held_against_the_same_questions_in_a_loop():
     asked = [request["messages"][0]["content"] for request in server.asked]
     assert len(asked) == len(set(asked)) == 1 + 2 * 2 * 3
     assert outcome.bars[0].value == result.ratio
+
+
+# -- grammars --------------------------------------------------------------------------------------
+
+
+def test_a_grammar_is_held_against_choosing_without_one():
+    outcome = masks.masks(3000, 10_000, 2, lambda _: None)
+    costs = outcome.results[0]
+    assert len(costs.free) == len(costs.constrained) == len(costs.mask) > 100
+    assert [row[0] for row in outcome.table[1:]] == ["free", "constrained", "mask"]
+    assert len(outcome.bars) == 2

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from ollmlx.bench import against, arguments, lag, machine, report, rows, stall, turns
+from ollmlx.bench import against, arguments, lag, machine, masks, report, rows, stall, turns
 from ollmlx.bench.contest import Work
 from ollmlx.bench.endpoint import Endpoint
 from ollmlx.bench.report import Outcome
@@ -59,6 +59,8 @@ def _measure(options: argparse.Namespace) -> Outcome:
             return against.overhead(options.model, options.threads, _work(options), _tell)
         case "bare":
             return against.bare(options.model, options.threads, _work(options), _tell)
+        case "masks":
+            return masks.masks(options.vocabulary, options.step, options.rounds, _tell)
         case "rows":
             with machine.ollmlx_server(slots=rows.SLOTS) as ours:
                 table = Endpoint(ours.url, "ollama", options.model)

@@ -19,6 +19,7 @@ _MEASURES = {
     "stall": "what a long prompt does to streams that run",
     "overhead": "our server against its own backend in this process",
     "bare": "our server against bare mlx-lm or llama.cpp",
+    "masks": "what a grammar adds to the choice of a token",
     "rows": "a table by ollmlx.map, against a loop over the plain client",
     "lag": "event-loop lag of a Jupyter server while it streams",
 }
@@ -75,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
         ],
         "overhead": [_model(), _load(), _threads()],
         "bare": [_model(), _load(), _threads()],
+        "masks": [
+            *(_rounds(), _sized("--vocabulary", 128_256, "tokens that the model knows")),
+            _sized("--step", 10_000, "microseconds that the device takes for a token"),
+        ],
         "rows": [_model(), _rounds(), _sized("--rows", 200, "rows of the table")],
         "lag": [
             *(_model(), _sized("--streams", 16, "streams at once")),
