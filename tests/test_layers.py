@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors"},
-    {"settings", "names", "origins", "body"},
+    {"settings", "names", "origins", "body", "gguf"},
     {"wire"},
     {"store", "prompt", "engine", "client"},
     {"batch"},

@@ -13,11 +13,11 @@ from ollmlx.api import creating_remote, creating_weights
 from ollmlx.api.progress import Frames
 from ollmlx.convert.subprocesses import progress
 from ollmlx.errors import BadRequest
+from ollmlx.gguf import header
 from ollmlx.names import Name
 from ollmlx.store import named
 from ollmlx.store.changes import Changes, MissingBlob, lay_out
 from ollmlx.store.config import Config
-from ollmlx.store.gguf import header
 from ollmlx.store.making import Making
 from ollmlx.store.model import Model
 from ollmlx.store.splits import Part, grouped

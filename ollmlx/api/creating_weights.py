@@ -13,10 +13,10 @@ from pathlib import Path
 from ollmlx.api.progress import Frames
 from ollmlx.convert.subprocesses import progress
 from ollmlx.errors import OllmlxError
+from ollmlx.gguf import Header, header
 from ollmlx.store import details, rewriting
 from ollmlx.store.blobs import check_room, storing
 from ollmlx.store.changes import link
-from ollmlx.store.gguf import Header, header
 from ollmlx.store.making import Making
 from ollmlx.store.splits import Part
 from ollmlx.wire.native import CreateRequest, ProgressResponse

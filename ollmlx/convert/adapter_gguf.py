@@ -15,7 +15,7 @@ from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import child
 from ollmlx.convert.transforms import grouped_heads, halved
 from ollmlx.errors import Unavailable
-from ollmlx.store.gguf import Header, header
+from ollmlx.gguf import Header, header
 
 
 def convert(source: Path, target: Path, model: Path) -> None:

@@ -17,8 +17,8 @@ from ollmlx.convert.shards import Shards
 from ollmlx.convert.stops import stop_ids
 from ollmlx.convert.vocabulary import Vocabulary
 from ollmlx.convert.weights import Weights, quantisation, stored_bytes
+from ollmlx.gguf import Gguf
 from ollmlx.store.appearing import appearing
-from ollmlx.store.gguf import Gguf
 
 DTYPES = ("float16", "bfloat16", "float32")
 

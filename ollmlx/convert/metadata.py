@@ -6,7 +6,7 @@ from typing import Any
 
 from ollmlx.convert.blocks import Floats, dequantise
 from ollmlx.convert.refusals import NotConvertible
-from ollmlx.store.gguf import Gguf
+from ollmlx.gguf import Gguf
 
 
 class Metadata:

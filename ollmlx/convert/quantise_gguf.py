@@ -11,8 +11,8 @@ from llama_cpp import llama_cpp as llama
 
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import child, tell
+from ollmlx.gguf import header
 from ollmlx.store.details import FILE_TYPES
-from ollmlx.store.gguf import header
 
 COPY = "COPY"
 _STEP = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")

@@ -16,7 +16,7 @@ from ollmlx.convert.decoder import Config
 from ollmlx.convert.parameters import Parameter
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.shards import Shards
-from ollmlx.store.gguf import GgufTensor
+from ollmlx.gguf import GgufTensor
 
 Array = NDArray[Any]
 Quantisation = tuple[int, str]

@@ -6,7 +6,7 @@ The order of the results is the order /api/show lists them in; `as_listed` is th
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from ollmlx.store.gguf import Header
+from ollmlx.gguf import Header
 
 _ACTION = re.compile(r"\{\{-?\s*(?!/\*)(.*?)\s*-?\}\}", re.DOTALL)
 _THINKING_TAGS = re.compile(

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ollmlx.gguf import Header
 from ollmlx.store.documents import text
-from ollmlx.store.gguf import Header
 from ollmlx.wire.native import ModelDetails
 
 FILE_TYPES = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ollmlx.store.gguf import Header, header
+from ollmlx.gguf import Header, header
 from ollmlx.store.model import Model
 
 # Bytes an element of the KV cache takes, block scales included.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ollmlx.errors import LoadFailed
-from ollmlx.store.gguf import TYPES, TensorInfo, header, raw_metadata
+from ollmlx.gguf import TYPES, TensorInfo, header, raw_metadata
 
 _NUMBERS = {name: number for number, (name, _, _) in TYPES.items()}
 _PLAIN = ("general.", "adapter.", "tokenizer.")

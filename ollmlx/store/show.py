@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from ollmlx.store import details, gguf, golang
+from ollmlx import gguf
+from ollmlx.store import details, golang
 from ollmlx.store.documents import read_object, text
 from ollmlx.store.model import Model
 from ollmlx.store.modelfile import Command

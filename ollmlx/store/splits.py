@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ollmlx.errors import OllmlxError
-from ollmlx.store.gguf import Header
+from ollmlx.gguf import Header
 
 _NAME = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
+from ollmlx import gguf
 from ollmlx.errors import BadRequest
-from ollmlx.store import capabilities, details, gguf, words
+from ollmlx.gguf import BadGguf
+from ollmlx.store import capabilities, details, words
 from ollmlx.store.documents import BadDocument, read_bytes, read_object, text
 from ollmlx.store.families import stop_texts
-from ollmlx.store.gguf import BadGguf
 from ollmlx.store.model import Model
 from ollmlx.store.perfile import PerFile
 from ollmlx.store.safetensors import Shard, read_shard

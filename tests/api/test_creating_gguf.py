@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from ollmlx.store.gguf import header
+from ollmlx.gguf import header
 from tests.api.creating import create, serving, statuses, upload
 from tests.store.shelf import CHATML, OllamaFolder, write_gguf
 from tests.toy import ToyModels

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ollmlx.store.gguf import Gguf
+from ollmlx.gguf import Gguf
 from tests.toy import ToyModels
 
 

@@ -21,7 +21,7 @@ from ollmlx.convert.refusals import (
 )
 from ollmlx.convert.shards import Shards
 from ollmlx.errors import BadRequest, OllmlxError
-from ollmlx.store.gguf import Gguf
+from ollmlx.gguf import Gguf
 from tests.convert.running import TOKENS, difference, logits_of_mlx
 from tests.convert.tinies import GEMMA3
 from tests.convert.tiny import Tiny, contents, write_gguf, write_tiny

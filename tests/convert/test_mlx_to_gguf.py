@@ -11,7 +11,7 @@ import pytest
 from ollmlx.convert import convert, export
 from ollmlx.convert.refusals import NotConvertible, TargetInTheWay
 from ollmlx.convert.verification import difference
-from ollmlx.store.gguf import Gguf
+from ollmlx.gguf import Gguf
 from tests.toy import ToyModels
 
 SAME = ("tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.eos_token_id")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ollmlx.convert import Conversion, convert
-from ollmlx.store.gguf import Gguf
+from ollmlx.gguf import Gguf
 from tests.convert.running import difference, logits_of_llama, logits_of_mlx, smollm2
 
 pytestmark = pytest.mark.model

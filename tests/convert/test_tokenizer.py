@@ -11,7 +11,7 @@ from ollmlx.convert import tokenizer
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.stops import spelled_ends, stop_ids
 from ollmlx.convert.vocabulary import Vocabulary
-from ollmlx.store.gguf import Gguf
+from ollmlx.gguf import Gguf
 from tests.convert.running import smollm2
 from tests.toy import ToyModels
 

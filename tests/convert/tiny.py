@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ollmlx.convert.architectures import architecture
 from ollmlx.convert.metadata import Metadata
 from ollmlx.convert.parameters import class_parameters, spellings
-from ollmlx.store.gguf import Gguf
+from ollmlx.gguf import Gguf
 
 LAYERS = 4
 

@@ -8,7 +8,7 @@ import pytest
 
 from ollmlx.engine.jobs import Generate, LoadOptions
 from ollmlx.engine.llamacpp import LlamaCppBackend
-from ollmlx.store.gguf import Gguf
+from ollmlx.gguf import Gguf
 from tests.convert.tinies import TINIES
 from tests.convert.tiny import write_tiny
 from tests.engine.answers import GREEDY, Answer, answer, drive

@@ -5,8 +5,8 @@ import gguf
 import numpy as np
 import pytest
 
+from ollmlx.gguf import Gguf, header
 from ollmlx.store import rewriting
-from ollmlx.store.gguf import Gguf, header
 from tests.store.shelf import write_gguf
 
 

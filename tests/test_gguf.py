@@ -5,7 +5,7 @@ import gguf
 import numpy as np
 import pytest
 
-from ollmlx.store.gguf import BadGguf, Gguf, header
+from ollmlx.gguf import BadGguf, Gguf, header
 from tests.store.shelf import write_gguf
 
 U32, U64 = struct.Struct("<I").pack, struct.Struct("<Q").pack
