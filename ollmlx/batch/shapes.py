@@ -1,6 +1,7 @@
 """What an answer must look like, and the Python value that it is read as."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from typing import Any, get_origin
@@ -26,6 +27,11 @@ class Shape:
     decode: Callable[[str], Any]
     """Raises `ValueError` for a text that is no such value."""
 
+    @property
+    def is_json(self) -> bool:
+        """Whether answers are JSON."""
+        return self.decode is not str
+
     def read(self, text: str) -> Any:
         """The value of a whole answer.  Raises `Misshapen`."""
         try:
@@ -36,11 +42,14 @@ class Shape:
 
 
 FREE = Shape(None, str)
+_TEXTS = ("regex", "choice", "lark", "gbnf")
+"""Types of a `format` whose answers are text, and not JSON."""
 
 
 def shape(wanted: Any) -> Shape:
-    """Of `"json"`, a JSON Schema (a dict), a pydantic model, or any type that msgspec knows:
-    dataclass, TypedDict, NamedTuple, Enum, Literal, `list[…]`, msgspec Struct.
+    """Of `"json"`, a JSON Schema or a grammar of the API (dicts), a compiled regular expression, a
+    pydantic model, or any type that msgspec knows: dataclass, TypedDict, NamedTuple, Enum, Literal,
+    `list[…]`, msgspec Struct.
 
     Raises `Shapeless`.
     """
@@ -48,8 +57,10 @@ def shape(wanted: Any) -> Shape:
         return FREE
     if wanted == "json":
         return Shape("json", json.loads)
+    if isinstance(wanted, re.Pattern):
+        return Shape({"type": "regex", "pattern": wanted.pattern}, str)
     if isinstance(wanted, dict):
-        return Shape(wanted, json.loads)
+        return Shape(wanted, str if wanted.get("type") in _TEXTS else json.loads)
     if hasattr(wanted, "model_json_schema"):  # pydantic's; nothing here imports it
         return Shape(wanted.model_json_schema(), wanted.model_validate_json)
     if not _is_type(wanted):

@@ -87,7 +87,7 @@ class Answer:
 
     def bundle(self) -> dict[str, str]:
         """The answer as MIME types: front ends show the richest they know."""
-        shown = f"```json\n{self.text}\n```" if self.shape.format and self.text else self.text
+        shown = f"```json\n{self.text}\n```" if self.shape.is_json and self.text else self.text
         called = "\n>\n".join(f"> {code(str(call))} → {code(call.result)}" for call in self.calls)
         parts = [self._folded(), called, shown.lstrip("\n")]
         return {

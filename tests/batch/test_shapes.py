@@ -1,5 +1,6 @@
 """Shapes of answers: what the server is told, and what Python gets."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, TypedDict
@@ -47,6 +48,8 @@ class Cat(msgspec.Struct):
         (int | None, "null", None),
         ({"type": "object"}, '{"a": [1]}', {"a": [1]}),
         ("json", '{"a": 1}', {"a": 1}),
+        (re.compile(r"\d{4}"), "1815", "1815"),
+        ({"type": "choice", "choices": ["a", "b"]}, "a", "a"),
     ],
 )
 def test_an_answer_is_read_as_what_was_asked_for(wanted: Any, text: str, value: Any):
@@ -56,6 +59,7 @@ def test_an_answer_is_read_as_what_was_asked_for(wanted: Any, text: str, value: 
 def test_the_server_gets_a_json_schema():
     assert shape(Literal["a", "b"]).format == {"enum": ["a", "b"]}
     assert shape(Person).format["properties"].keys() == {"name", "age"}
+    assert shape(re.compile(r"\d+")).format == {"type": "regex", "pattern": r"\d+"}
     assert shape(None) is FREE
 
 
