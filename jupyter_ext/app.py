@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tornado.ioloop import PeriodicCallback
 from tornado.web import Application
 from traitlets import Bool, Enum, Integer, List, TraitError, Unicode, default, validate
 
-from jupyter_ext import door, note, secret
+from jupyter_ext import door, note, observing, secret
 from jupyter_ext.guard import Mount
 from jupyter_ext.handlers import at_root, below_prefix
 from ollmlx import __version__
@@ -186,6 +187,8 @@ class OllmlxApp(ExtensionApp):
         self._door_port: int | None = None
         self._exported = ""
         self._note: Path | None = None
+        self._collector: observing.Collector | None = None
+        self._stop_telling: Callable[[], None] | None = None
         self._pulse = PeriodicCallback(self._tell_activity, _PULSE_MS)
         if log_function := self.settings.get("log_function"):
             self.settings["log_function"] = secret.concealing(log_function, self.secret)
@@ -220,6 +223,9 @@ class OllmlxApp(ExtensionApp):
         # In threads: starting waits for the room's own loop, and Jupyter's must not wait.
         atexit.register(self.close)
         await asyncio.to_thread(self.room.start)
+        self._collector = observing.Collector(self.room)
+        assert serverapp.event_logger is not None  # made before extensions are started
+        self._stop_telling = observing.tell(self.room, serverapp.event_logger)
         if self.open_door:
             await asyncio.to_thread(self._open)
         await asyncio.to_thread(self._leave_note)
@@ -236,6 +242,10 @@ class OllmlxApp(ExtensionApp):
             self._note.unlink(missing_ok=True)
         if self._exported and os.environ.get("OLLAMA_HOST") == self._exported:
             del os.environ["OLLAMA_HOST"]
+        if self._collector and self._stop_telling:
+            self._collector.close()
+            self._stop_telling()
+            self._collector = self._stop_telling = None
         self.room.stop()
 
     def current_activity(self) -> bool:

@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import socket
 import threading
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from tornado.httpserver import HTTPServer
 from ollmlx.api.changes import tidy
 from ollmlx.api.engine import Engine, Models
 from ollmlx.api.managing import adopt
+from ollmlx.api.telemetry import Family, families
 from ollmlx.body import Body
 from ollmlx.engine.pool import Pool
 from ollmlx.http import MAX_BODY, Frame, Request, exchange, make_door
@@ -91,6 +92,16 @@ class Room:
         """Whether a request or a load is under way."""
         working = any(method != "GET" for method in list(self._exchanges.values()))
         return working or self._engine.pool.busy or self._engine.jobs.busy
+
+    def metrics(self) -> Iterator[Family]:
+        """What Prometheus is told, for callers on any thread."""
+        return families(self._engine)
+
+    def listen(self, hear: Callable[[str, str, dict[str, Any]], None]) -> Callable[[], None]:
+        """Have every happening told on the room's thread, which must not wait: its kind, a model's
+        name and facts.  What ends that again.
+        """
+        return self._engine.news.listen(lambda told: hear(told.kind, told.model, told.facts))
 
     def stop(self) -> None:
         """Close the doors, unload every model, end the thread.  Idempotent, from any thread."""

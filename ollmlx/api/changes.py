@@ -38,6 +38,7 @@ async def copy(engine: Engine, request: native.CopyRequest) -> Answer:
     source = _named(request.source, f"source {quoted(request.source)} is invalid")
     target = _named(request.destination, f"destination {quoted(request.destination)} is invalid")
     await asyncio.to_thread(_copy, engine, request.source, source, target)
+    engine.news.tell("model_copied", target.display)
     return Whole()
 
 
@@ -59,6 +60,7 @@ async def delete(engine: Engine, request: native.DeleteRequest) -> Answer:
     name = _named(sent, f"name {quoted(sent)} is invalid")
     if not await asyncio.to_thread(_delete, engine, name):
         raise NotFound(f"model '{sent}' not found")
+    engine.news.tell("model_deleted", name.display)
     return Whole()
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ollmlx.api.progress import Frames
-from ollmlx.engine.news import News
+from ollmlx.engine.news import Kind, News
 from ollmlx.errors import OllmlxError
 from ollmlx.store.jobfiles import JobFiles, KeptJob
 from ollmlx.wire import live
@@ -30,6 +30,12 @@ WINDOW_SECONDS = 5.0
 """What a speed is taken over."""
 _MOST_ENDED = 100
 """Jobs that are listed after their end."""
+_DONE: dict[live.JobKind, Kind] = {
+    "pull": "model_pulled",
+    "push": "model_pushed",
+    "create": "model_created",
+    "convert": "model_created",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -269,6 +275,8 @@ class Jobs:
     def _unfollow(self, job: Job, status: live.JobStatus, error: str) -> None:
         """The last to leave says how it ended, unless somebody saw the good end."""
         job.followers -= 1
+        if status == "done" and job.status != "done":
+            self._news.tell(_DONE[job.kind], job.model)
         if status == "done" or (job.status == "running" and not job.followers):
             job.status, job.error = status, error
             self._tell(job)

@@ -26,6 +26,12 @@ class ScriptedRoom:
 
     def stop(self) -> None: ...
 
+    def metrics(self) -> list[Any]:
+        return []
+
+    def listen(self, hear: Any) -> Any:
+        return lambda: None
+
     def busy(self) -> bool:
         return self.is_busy
 
