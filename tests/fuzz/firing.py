@@ -24,7 +24,7 @@ NO_WAY_OUT = "http://127.0.0.1:9"
 GREETING = {"role": "user", "content": "hi"}
 HONEST = re.compile(
     r"pull model manifest|push|Post|Get"  # nobody answers at the registry
-    r"|option .+ must be of"
+    r"|option .+ must be of|template: "
     r"|invalid format: .+; expected .+json"
     r"|unsupported quantization type|license must be"  # whatever fails while a model is made
     r"|not a GGUF file"  # a name that is a path, which Ollama does not take
