@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ollmlx.errors import LoadFailed
-from ollmlx.gguf import TYPES, TensorInfo, header, raw_metadata
+from ollmlx.gguf import TensorInfo, header, raw_metadata
+from ollmlx.gguf.writing import encoded, laid_out
 
-_NUMBERS = {name: number for number, (name, _, _) in TYPES.items()}
 _PLAIN = ("general.", "adapter.", "tokenizer.")
 _SPLIT = ("split.no", "split.count", "split.tensors.count")
 _BLOCK = re.compile(r"blk\.([+-]?\d+)\.")
@@ -49,22 +49,12 @@ def tensors(*paths: Path) -> list[Tensor]:
     return [Tensor(path, info) for path in paths for info in header(path).tensors]
 
 
-def number(value: int) -> bytes:
-    """A metadata value of type uint32."""
-    return struct.pack("<II", 4, value)
-
-
-def text(value: str) -> bytes:
-    """A metadata value of type string."""
-    return struct.pack("<IQ", 8, len(value.encode())) + value.encode()
-
-
 def with_projector_type(source: Path, target: Path) -> None:
     """A projector of the first LLaVAs, which do not say what they are.
 
     Raises `BadGguf`, `CannotRewrite` or `OSError`.
     """
-    _write(target, source, {"clip.projector_type": text("mlp")}, tensors(source))
+    _write(target, source, {"clip.projector_type": encoded("mlp")}, tensors(source))
 
 
 def joined(parts: Sequence[Path], target: Path) -> None:
@@ -76,7 +66,7 @@ def with_senses(quantised: Path, original: Path, target: Path, file_type: int) -
     """The text model as llama.cpp made it, with what sees and hears as it was.  Raises as above."""
     kept = [one for one in tensors(quantised) if not one.sees_or_hears]
     kept += [one for one in tensors(original) if one.sees_or_hears]
-    _write(target, original, {"general.file_type": number(file_type)}, kept)
+    _write(target, original, {"general.file_type": encoded(file_type)}, kept)
 
 
 def _write(
@@ -93,42 +83,19 @@ def _write(
             whole[key] = value
     alignment = found.meta.get("general.alignment", 32)
     ordered = sorted(held, key=lambda one: one.place)
+    if unknown := next((one.info for one in ordered if not one.info.row_bytes), None):
+        raise CannotRewrite(f"the tensor {unknown.name!r} has the unknown type {unknown.type}")
+    keys = {_key(name, found.arch): whole[name] for name in sorted(whole, key=str.encode)}
+    head, starts = laid_out(keys, [one.info for one in ordered], alignment)
     with target.open("wb") as file:
-        file.write(b"GGUF" + struct.pack("<IQQ", 3, len(ordered), len(whole)))
-        for key in sorted(whole, key=str.encode):
-            file.write(_key(key, found.arch) + whole[key])
-        _lay_out(file, ordered, alignment)
+        file.write(head)
+        for tensor, start in zip(ordered, starts, strict=True):
+            file.seek(start)
+            _copy(tensor, file)
 
 
-def _key(name: str, arch: str) -> bytes:
-    if not name.startswith((*_PLAIN, f"{arch}.")):
-        name = f"{arch}.{name}"
-    return _counted(name)
-
-
-def _counted(name: str) -> bytes:
-    return struct.pack("<Q", len(name.encode())) + name.encode()
-
-
-def _lay_out(file: BinaryIO, ordered: Sequence[Tensor], alignment: int) -> None:
-    offset, offsets = 0, []
-    for tensor in ordered:
-        info = tensor.info
-        if not info.row_bytes:
-            raise CannotRewrite(f"the tensor {info.name!r} has the unknown type {info.type}")
-        offsets.append(offset)
-        shape = info.shape[::-1]
-        file.write(_counted(info.name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape))
-        file.write(struct.pack("<IQ", _NUMBERS[info.type], offset))
-        offset += _aligned(info.size, alignment)
-    base = _aligned(file.tell(), alignment)
-    for tensor, offset in zip(ordered, offsets, strict=True):
-        file.seek(base + offset)
-        _copy(tensor, file)
-
-
-def _aligned(size: int, alignment: int) -> int:
-    return (size + alignment - 1) // alignment * alignment
+def _key(name: str, arch: str) -> str:
+    return name if name.startswith((*_PLAIN, f"{arch}.")) else f"{arch}.{name}"
 
 
 def _copy(tensor: Tensor, file: BinaryIO) -> None:
