@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Unavailable,
         WorkerDied,
     )
+    from ollmlx.widgets.chat import Chat
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "BadRequest",
     "Busy",
     "Cancelled",
+    "Chat",
     "Client",
     "Forbidden",
     "InvalidName",
@@ -41,6 +43,8 @@ __all__ = [
     "register_accessors",
     "unload_ipython_extension",
 ]
+_WIDGETS = {"Chat": "chat"}
+"""Each one's module."""
 _IN_CLIENT = {"AsyncClient", "Client", "NoServer", "Server", "find"}
 # Those of the `ollama` package: `import ollmlx as ollama` runs what was written for it.
 # Not in __all__, as `from ollmlx import *` would put `list` and `map` in the place of Python's.
@@ -56,6 +60,8 @@ def __getattr__(name: str) -> Any:
         return import_module("ollmlx.batch.mapping").map
     if name in _OF_CLIENT:
         return import_module("ollmlx.client").function(name)
+    if name in _WIDGETS:
+        return getattr(import_module(f"ollmlx.widgets.{_WIDGETS[name]}"), name)
     if name not in __all__:
         raise AttributeError(f"module 'ollmlx' has no attribute {name!r}")
     module = import_module("ollmlx.client" if name in _IN_CLIENT else "ollmlx.errors")

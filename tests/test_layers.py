@@ -15,7 +15,7 @@ FLOORS = [
     {"wire"},
     {"store", "prompt", "engine", "client"},
     {"batch"},
-    {"convert", "notebook", "bench"},
+    {"convert", "notebook", "widgets", "bench"},
     {"api"},
     {"http"},
     {"room"},
@@ -25,6 +25,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ONLY = {
     "batch": {"client", "errors", "settings"},
     "notebook": {"batch", "client", "errors", "settings"},  # it runs in another process
+    "widgets": {"client", "errors"},
     "jupyter_ext": {"room", "http", "origins", "settings", "errors"},
 }
 HEAVY = ("llama_cpp", "mlx", "mlx_lm", "torch", "transformers")
@@ -77,6 +78,7 @@ def test_imports_point_down():
         "import ollmlx",
         "from ollmlx import Client, OllmlxError",
         "import ollmlx.notebook.magics",
+        "from ollmlx import Chat",
         "import ollmlx.api.routes, ollmlx.room",
         "import ollmlx.convert",
         "import ollmlx.cli",

@@ -6,6 +6,7 @@ import { JobRow } from "./jobs.js";
 import { Pulling } from "./pulling.js";
 import { Rows } from "./rows.js";
 import { RunningRow } from "./running.js";
+import { take } from "./tables.js";
 
 const TICK_MS = 1000;
 
@@ -45,16 +46,9 @@ class Manager {
       this.telemetry = new Map(frame.telemetry.models.map((model) => [model.model, model]));
       this.tick();
     } else if (frame.type in this.tables) {
-      this.take(this.tables[frame.type], frame);
+      take(this.tables[frame.type], frame);
       this.show();
     }
-  }
-
-  /** What is whole replaces a table, what is not changes it. */
-  take(table, { whole, changed, removed }) {
-    if (whole) table.clear();
-    for (const key of removed) table.delete(key);
-    for (const value of changed) table.set(value.id ?? value.name, value);
   }
 
   show() {

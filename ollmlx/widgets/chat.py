@@ -1,0 +1,227 @@
+"""`ollmlx.Chat`: a conversation in the notebook, kept in the kernel and shown in the page."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from IPython.core.getipython import get_ipython
+from IPython.display import DisplayHandle, display
+
+from ollmlx.client import AsyncClient, NoModel
+from ollmlx.errors import OllmlxError
+from ollmlx.widgets import modules
+from ollmlx.widgets.conversation import Conversation, Reply, Turn
+from ollmlx.widgets.pacing import Pacing
+from ollmlx.widgets.widget import TROUBLES, Said, Widget, words
+
+
+class NotInNotebook(OllmlxError):
+    """There are no cells here."""
+
+
+class Chat(Widget):
+    """`model` may be left out: then a loaded one, or the first there is.
+
+    With `compare`, a second model answers every question, too.  `options` are those of the API.
+    """
+
+    _esm, _css = modules.script("chat.js"), modules.style("chat.css")
+
+    def __init__(
+        self,
+        model: str = "",
+        *,
+        compare: str = "",
+        system: str = "",
+        options: Mapping[str, Any] | None = None,
+        think: bool | str | None = None,
+        host: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.conversation = Conversation(system)
+        self._models = [model, compare] if compare else [model]
+        self._options, self._think, self._host = dict(options or {}), think, host
+        self._installed: list[str] = []
+        self._answering: set[asyncio.Task[None]] = set()
+        self._kept: DisplayHandle | None = None
+
+    # -- in Python --------------------------------------------------------------------------------
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What was said so far, for `ollmlx.chat(messages=…)`."""
+        return self.conversation.messages()
+
+    def markdown(self) -> str:
+        said = self.conversation.markdown()
+        return said or "*A chat of ollmlx; this page does not show widgets.*"
+
+    def to_cell(self) -> None:
+        """A cell below this one with the conversation as Markdown.  Raises `NotInNotebook`."""
+        shell = get_ipython()
+        if shell is None:
+            raise NotInNotebook("there is no notebook to put a cell into; see `markdown()`")
+        shell.set_next_input(f"%%markdown\n{self.conversation.markdown()}")
+
+    def _ipython_display_(self) -> None:
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+        # The place where the conversation is kept when the page asks for it.
+        nothing = {"text/plain": "", "text/markdown": ""}
+        self._kept = display(nothing, raw=True, display_id=True)
+
+    # -- what the page asks for -------------------------------------------------------------------
+
+    async def answer(self, said: Said) -> None:
+        actions: dict[str, Callable[[Said], Awaitable[None]]] = {
+            "hello": self._hello,
+            "configure": self._configure,
+            "ask": self._ask,
+            "regenerate": self._regenerate,
+            "edit": self._edit,
+            "stop": self._stop,
+            "clear": self._clear,
+            "keep": self._keep,
+        }
+        await actions[said["kind"]](said)
+
+    async def _hello(self, said: Said) -> None:
+        """A page begins to show this, or wants the names of models anew."""
+        self._tell_state()  # what is known already; the server may take its time
+        async with await self._client() as client:
+            listed, loaded = await asyncio.gather(client.list(), client.ps())
+        names = [model.model for model in listed.models if model.model]
+        self._installed = names
+        if not self._models[0]:
+            running = [model.model for model in loaded.models if model.model]
+            self._models[0] = next(iter([*running, *names]), "")
+        self.tell(kind="settings", settings=self._settings())
+
+    async def _configure(self, said: Said) -> None:
+        first, second = said["models"]
+        self._models = [first, second] if second else [first]
+        self._options, self._think = said["options"], said["think"]
+        self.conversation.system = said["system"]
+        self.tell(kind="settings", settings=self._settings())
+
+    async def _ask(self, said: Said) -> None:
+        await self._stop(said)
+        self.conversation.turns.append(Turn(said["text"], said["images"]))
+        await self._reply()
+
+    async def _regenerate(self, said: Said) -> None:
+        await self._stop(said)
+        if self.conversation.turns:
+            await self._reply()
+
+    async def _edit(self, said: Said) -> None:
+        """Another question in the place of one; what came after it goes."""
+        await self._stop(said)
+        turns = self.conversation.turns
+        turn = turns[said["turn"]]
+        turns[said["turn"] :] = [Turn(said["text"], turn.images)]
+        await self._reply()
+
+    async def _stop(self, _said: Said) -> None:
+        """Returns when nothing is being answered any more."""
+        tasks = list(self._answering)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _clear(self, said: Said) -> None:
+        await self._stop(said)
+        self.conversation.turns.clear()
+        self._tell_state()
+
+    async def _keep(self, _said: Said) -> None:
+        text = self.conversation.markdown()
+        if self._kept is None:
+            self.tell(kind="error", text="show this chat in a cell of its own to keep it there")
+            return
+        self._kept.update({"text/plain": text, "text/markdown": text}, raw=True)
+        self.tell(kind="notice", text="kept below as Markdown")
+
+    # -- answering --------------------------------------------------------------------------------
+
+    async def _reply(self) -> None:
+        """Let every model answer the last question, all at the same time."""
+        conversation = self.conversation
+        turn = conversation.turns[-1]
+        turn.replies = []
+        asked = [conversation.messages(side) for side in range(len(self._models))]
+        turn.replies = [Reply(model) for model in self._models]
+        self._tell_state(busy=True)
+        tasks = {
+            asyncio.create_task(self._one(side, reply, messages))
+            for side, (reply, messages) in enumerate(zip(turn.replies, asked, strict=True))
+        }
+        self._answering |= tasks
+        await asyncio.wait(tasks)
+        self._answering -= tasks
+        if not self._answering:
+            self.tell(kind="idle", markdown=conversation.markdown())
+
+    async def _one(self, side: int, reply: Reply, messages: list[dict[str, Any]]) -> None:
+        turn = len(self.conversation.turns) - 1
+
+        def send(text: str, thinking: str) -> None:
+            reply.text += text
+            reply.thinking += thinking
+            self.tell(kind="delta", turn=turn, side=side, text=text, thinking=thinking)
+
+        pacing = Pacing(send)
+        try:
+            await self._stream(reply, messages, pacing)
+        except asyncio.CancelledError:
+            reply.end("stopped")
+        except TROUBLES as error:
+            reply.end("error")
+            reply.error = words(error)
+        finally:
+            pacing.flush()
+            facts = {key: value for key, value in vars(reply).items() if key != "text"}
+            self.tell(kind="end", turn=turn, side=side, reply=facts)
+
+    async def _stream(self, reply: Reply, messages: list[dict[str, Any]], pacing: Pacing) -> None:
+        if not reply.model:
+            raise NoModel("choose a model first; the model manager pulls one")
+        async with await self._client() as client:
+            stream: Any = await client.chat(
+                reply.model,
+                messages,
+                stream=True,
+                think=self._think,
+                options=self._options,
+            )
+            async with aclosing(stream) as parts:
+                async for part in parts:
+                    reply.tokens += 1
+                    pacing.add(part.message.content or "", part.message.thinking or "")
+                    if part.done:
+                        reply.end(part.done_reason or "stop", part.eval_count, part.eval_duration)
+
+    async def _client(self) -> AsyncClient:
+        """Looked for anew each time: a server may have been started since, or again."""
+        return await asyncio.to_thread(AsyncClient, self._host)
+
+    # -- what the page is told --------------------------------------------------------------------
+
+    def _settings(self) -> Said:
+        return {
+            "models": self._models,
+            "installed": self._installed,
+            "system": self.conversation.system,
+            "options": self._options,
+            "think": self._think,
+        }
+
+    def _tell_state(self, busy: bool | None = None) -> None:
+        self.tell(
+            kind="state",
+            turns=[turn.shown for turn in self.conversation.turns],
+            settings=self._settings(),
+            busy=bool(self._answering) if busy is None else busy,
+            markdown=self.conversation.markdown(),
+        )

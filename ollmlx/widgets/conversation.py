@@ -1,0 +1,74 @@
+"""A conversation with one model, or with two side by side, as values."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+_NANOSECONDS = 1e9
+
+
+@dataclass
+class Reply:
+    """What one model said to one question."""
+
+    model: str
+    text: str = ""
+    thinking: str = ""
+    done_reason: str = ""
+    """`stop`, `length`, … of the API, or `stopped` by the user; empty while it is written."""
+    error: str = ""
+    tokens: int = 0
+    tokens_per_second: float = 0.0
+
+    def end(self, reason: str, tokens: int | None = None, nanoseconds: int | None = None) -> None:
+        self.done_reason = reason
+        self.tokens = tokens or self.tokens
+        if tokens and nanoseconds:
+            self.tokens_per_second = tokens * _NANOSECONDS / nanoseconds
+
+
+@dataclass
+class Turn:
+    question: str
+    images: list[str] = field(default_factory=list)
+    """Base64."""
+    replies: list[Reply] = field(default_factory=list)
+    """One for each model that was asked."""
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Conversation:
+    system: str = ""
+    turns: list[Turn] = field(default_factory=list)
+
+    def messages(self, side: int = 0) -> list[dict[str, Any]]:
+        """What the model on a side has seen and said, as /api/chat takes it.
+
+        A side that was not there yet has heard what the first one said.
+        """
+        messages = [{"role": "system", "content": self.system}] if self.system else []
+        for turn in self.turns:
+            question: dict[str, Any] = {"role": "user", "content": turn.question}
+            messages.append(question | ({"images": turn.images} if turn.images else {}))
+            if turn.replies:
+                reply = turn.replies[min(side, len(turn.replies) - 1)]
+                if reply.text:
+                    messages.append({"role": "assistant", "content": reply.text})
+        return messages
+
+    def markdown(self) -> str:
+        parts = [f"*{self.system}*"] if self.system else []
+        for turn in self.turns:
+            pictures = f" *({len(turn.images)} images)*" if turn.images else ""
+            parts.append("\n".join(f"> {line}" for line in turn.question.split("\n")) + pictures)
+            parts += [f"**{reply.model}**\n\n{_said(reply)}" for reply in turn.replies]
+        return "\n\n".join(parts)
+
+
+def _said(reply: Reply) -> str:
+    if reply.error:
+        return f"*{reply.error}*"
+    return reply.text + ("\n\n*(stopped)*" if reply.done_reason == "stopped" else "")

@@ -1,0 +1,198 @@
+/** The page's side of `ollmlx.Chat`: what is said, the place to say something, the settings. */
+
+import { button, copied, h, root } from "./dom.js";
+import { Painter } from "./markdown.js";
+import { Answer } from "./answer.js";
+import { Composer } from "./composer.js";
+import { Settings } from "./settings.js";
+
+const NEAR = 40; // pixels from the end at which the log still follows the answer
+
+/** Shows a conversation.  `transport.tell(message)` reaches the kernel. */
+class ChatView {
+  constructor(element, transport) {
+    this.transport = transport;
+    this.turns = [];
+    this.answers = new Map();
+    this.text = "";
+    this.painter = new Painter(() => this.paint());
+    this.composer = new Composer({
+      send: (text, images) => this.ask(text, images),
+      stop: () => transport.tell({ kind: "stop" }),
+      say: (text) => this.say(text),
+    });
+    this.settings = new Settings((settings) => transport.tell({ kind: "configure", ...settings }));
+    this.build(root(element, "ollmlx-chat"));
+  }
+
+  build(element) {
+    this.log = h("div", {
+      class: "ollmlx-chat-log",
+      role: "log",
+      tabindex: "0",
+      "aria-label": "Conversation",
+    });
+    this.said = h("div", { class: "ollmlx-said ollmlx-faint", role: "status" });
+    const toggle = button("Settings", () => this.toggle(toggle));
+    toggle.setAttribute("aria-expanded", "false");
+    const bar = h(
+      "div",
+      { class: "ollmlx-bar" },
+      ...this.settings.selects,
+      toggle,
+      h("span", { class: "ollmlx-space" }),
+      button("Copy", () => this.copy(), { label: "Copy the conversation as Markdown", kind: "plain" }),
+      button("Save", () => this.save(), { label: "Save the conversation as a Markdown file", kind: "plain" }),
+      button("Keep", () => this.keep(), { label: "Keep the conversation in the notebook", kind: "plain" }),
+      button("Clear", () => this.transport.tell({ kind: "clear" }), { label: "Clear the conversation", kind: "plain" }),
+    );
+    element.append(bar, this.settings.panel, this.log, this.said, this.composer.element);
+    this.element = element;
+  }
+
+  toggle(button) {
+    this.settings.panel.hidden = !this.settings.panel.hidden;
+    button.setAttribute("aria-expanded", String(!this.settings.panel.hidden));
+  }
+
+  /** What the kernel says. */
+  hear(message) {
+    if (message.kind === "state") this.state(message);
+    else if (message.kind === "settings") this.settings.show(message.settings);
+    else if (message.kind === "delta") this.delta(message);
+    else if (message.kind === "end") this.end(message);
+    else if (message.kind === "idle") this.idle(message);
+    else this.say(message.text, message.kind === "error");
+  }
+
+  state({ turns, settings, busy, markdown }) {
+    this.turns = turns;
+    this.text = markdown;
+    this.settings.show(settings);
+    this.answers.clear();
+    this.log.replaceChildren(...turns.map((turn, index) => this.turn(turn, index)));
+    this.busy(busy);
+    this.say("");
+    this.painter.now();
+    this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  turn(turn, index) {
+    const answers = turn.replies.map((reply) => new Answer(reply, () => this.painter.ask()));
+    answers.forEach((answer, side) => this.answers.set(`${index}/${side}`, answer));
+    const last = index === this.turns.length - 1;
+    return h(
+      "div",
+      { class: "ollmlx-chat-turn" },
+      this.question(turn, index),
+      h(
+        "div",
+        { class: `ollmlx-chat-replies ${answers.length > 1 ? "two" : ""}` },
+        answers.map((answer) => answer.element),
+      ),
+      last && button("Regenerate", () => this.transport.tell({ kind: "regenerate" }), { kind: "plain", label: "Answer the last question again" }),
+    );
+  }
+
+  question(turn, index) {
+    const place = h("div", { class: "ollmlx-chat-question", role: "group", "aria-label": "Question" });
+    const edit = button("Edit", () => this.edit(place, turn, index), { kind: "plain", label: "Edit this question" });
+    place.append(h("div", {}, turn.question), ...pictures(turn.images), edit);
+    return place;
+  }
+
+  /** The question as a field; Escape leaves it as it was. */
+  edit(place, turn, index) {
+    const input = h("textarea", { rows: "3", "aria-label": "The question" });
+    input.value = turn.question;
+    const back = () => {
+      const shown = this.question(turn, index);
+      place.replaceWith(shown);
+      shown.querySelector("button").focus();
+    };
+    const send = () => this.transport.tell({ kind: "edit", turn: index, text: input.value });
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") back();
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        send();
+      }
+    });
+    place.replaceChildren(input, button("Ask", send, { kind: "primary" }), button("Cancel", back));
+    input.focus();
+  }
+
+  ask(text, images) {
+    this.transport.tell({ kind: "ask", text, images });
+  }
+
+  delta({ turn, side, text, thinking }) {
+    this.answers.get(`${turn}/${side}`)?.add(text, thinking);
+  }
+
+  end({ turn, side, reply }) {
+    this.answers.get(`${turn}/${side}`)?.end(reply);
+    this.painter.ask();
+  }
+
+  idle({ markdown }) {
+    this.text = markdown;
+    this.busy(false);
+    this.painter.now();
+  }
+
+  busy(busy) {
+    this.composer.busy(busy);
+    // A screen reader says an answer when it is whole, not word by word.
+    this.log.setAttribute("aria-busy", String(busy));
+  }
+
+  paint() {
+    const { scrollHeight, scrollTop, clientHeight } = this.log;
+    const follows = scrollHeight - scrollTop - clientHeight < NEAR;
+    for (const answer of this.answers.values()) answer.paint();
+    if (follows) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  say(text, wrong = false) {
+    this.said.textContent = text;
+    this.said.classList.toggle("ollmlx-error", wrong);
+  }
+
+  async copy() {
+    const done = await copied(this.text);
+    this.say(done ? "copied" : "the browser does not allow copying; Save writes a file", !done);
+  }
+
+  save() {
+    const address = URL.createObjectURL(new Blob([this.text], { type: "text/markdown" }));
+    h("a", { href: address, download: "chat.md" }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
+  }
+
+  /** A page that can make cells takes the event; else the kernel writes it below the widget. */
+  keep() {
+    const detail = { markdown: this.text };
+    const event = new CustomEvent("ollmlx:insert-cell", { bubbles: true, cancelable: true, detail });
+    if (this.element.dispatchEvent(event)) this.transport.tell({ kind: "keep" });
+    else this.say("kept in a cell");
+  }
+}
+
+/** None, or one element with all of them. */
+function pictures(images) {
+  const shown = images.map((image, index) =>
+    h("img", { src: `data:image/png;base64,${image}`, alt: `Image ${index + 1}` }),
+  );
+  return shown.length > 0 ? [h("div", { class: "ollmlx-chat-images" }, shown)] : [];
+}
+
+function render({ model, el }) {
+  const view = new ChatView(el, { tell: (message) => model.send(message) });
+  const hear = (message) => view.hear(message);
+  model.on("msg:custom", hear);
+  model.send({ kind: "hello" });
+  return () => model.off("msg:custom", hear);
+}
+
+export default { render };

@@ -1,0 +1,65 @@
+"""What all widgets of ours have in common: messages that never block, and a text for who shows no
+widgets.
+"""
+
+from typing import Any
+
+import httpx
+from anywidget import AnyWidget
+from ollama import ResponseError
+
+from ollmlx.errors import OllmlxError
+from ollmlx.widgets.background import Background
+
+Said = dict[str, Any]
+"""A message between the kernel and the page: JSON with a `kind`."""
+TROUBLES = (OllmlxError, ResponseError, ConnectionError, httpx.HTTPError)
+"""What a server, or its absence, does to a request."""
+
+
+class Widget(AnyWidget):
+    """Subclasses have the text of their JavaScript and of their style, and answer messages."""
+
+    _esm: str
+    _css: str
+
+    def __init__(self) -> None:
+        self._background = Background()  # first: `close` is called of what was half made, too
+        super().__init__()
+        self.on_msg(self._hear)
+
+    def _hear(self, _widget: object, said: Said, _buffers: object) -> None:
+        self._background.run(self._answer_or_tell(said))
+
+    async def _answer_or_tell(self, said: Said) -> None:
+        try:
+            await self.answer(said)
+        except TROUBLES as error:
+            self.tell(kind="error", text=words(error))
+
+    async def answer(self, said: Said) -> None:
+        """Do what a message of the page asks for; on the widget's own loop."""
+        raise NotImplementedError
+
+    def tell(self, **said: Any) -> None:
+        """Send a message to every page that shows this widget.  Any thread."""
+        self.send(said)
+
+    def markdown(self) -> str:
+        """What is shown where widgets are not."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._background.close()
+        super().close()
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = super()._repr_mimebundle_() or ({}, {})
+        text = self.markdown()
+        return {**data, "text/plain": text, "text/markdown": text}, metadata
+
+
+def words(error: BaseException) -> str:
+    """An error for people."""
+    text = error.error if isinstance(error, ResponseError) else str(error)
+    return text or type(error).__name__

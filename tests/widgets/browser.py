@@ -1,0 +1,97 @@
+"""A notebook in a real browser: cells that are run, and everything that its console said."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nbformat
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
+
+from tests.jupyter_ext.process import Server
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NOT_OURS = ("favicon", "Failed to load resource", "ResizeObserver")
+"""What JupyterLab itself says in the console."""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's; the test is skipped where there is none."""
+    if not CHROMIUM:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Notebook:
+    """One notebook that is open in a page."""
+
+    def __init__(self, page: Page, server: Server, token: str) -> None:
+        self.page, self.server, self.token = page, server, token
+        self.errors: list[str] = []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    @property
+    def url(self) -> str:
+        return self.server.note["mount"].removesuffix("/ollama")
+
+    def open(self, folder: Path, name: str, *cells: str, app: str = "lab") -> None:
+        """Write a notebook and open it in `lab` or in Notebook 7 (`notebooks`)."""
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        )
+        nbformat.write(notebook, folder / name)
+        place = f"lab/tree/{name}?reset" if app == "lab" else f"notebooks/{name}"
+        mark = "&" if "?" in place else "?"
+        self.page.goto(f"{self.url}/{place}{mark}token={self.token}")
+        self.page.wait_for_function(
+            "() => window.jupyterapp?.shell.currentWidget?.context?.isReady"
+        )
+        self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.context.sessionContext.ready"
+        )
+
+    def command(self, name: str, **arguments: Any) -> None:
+        self.page.evaluate(
+            "([name, given]) => window.jupyterapp.commands.execute(name, given)", [name, arguments]
+        )
+
+    def run(self) -> None:
+        """All cells; returns when they have run."""
+        self.command("notebook:run-all-cells")
+
+    def begin(self) -> None:
+        """Run all cells, and do not wait for their end."""
+        self.page.evaluate(
+            "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
+        )
+
+    def widget(self, kind: str) -> Locator:
+        return self.page.locator(f".{kind}")
+
+    def theme(self, name: str) -> None:
+        self.command("apputils:change-theme", theme=name)
+        light = json.dumps(name == "JupyterLab Light").lower()
+        self.page.wait_for_selector(f"body[data-jp-theme-light={light}]")
+
+    def end(self) -> None:
+        """Stop the kernels, which would live on without the page."""
+        headers = {"Authorization": f"token {self.token}"}
+        with httpx.Client(base_url=self.url, headers=headers, trust_env=False) as http:
+            for session in http.get("/api/sessions").json():
+                http.delete(f"/api/sessions/{session['id']}")
+        self.page.close()
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        text = message.text
+        if message.type == "error" and not any(words in text for words in NOT_OURS):
+            self.errors.append(text)

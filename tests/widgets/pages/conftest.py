@@ -1,0 +1,70 @@
+"""One Jupyter server and one browser for all tests of widgets; a notebook for each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.jupyter_ext.process import Server, serving
+from tests.widgets.browser import Notebook, chromium
+
+TOKEN = "a-token"
+SETTINGS = {
+    "ServerApp": {
+        "ip": "127.0.0.1",
+        "port": 0,
+        "open_browser": False,
+        "allow_root": True,
+        "jpserver_extensions": {
+            "jupyter_ext": False,
+            "tests.widgets.echoing": True,
+            "jupyterlab": True,
+            "notebook": True,
+        },
+    },
+    "LabApp": {"expose_app_in_browser": True},
+    "JupyterNotebookApp": {"expose_app_in_browser": True},
+    "IdentityProvider": {"token": TOKEN},
+    "OllmlxApp": {"open_door": False},
+}
+
+
+@pytest.fixture
+def jp_asyncio_loop() -> None:
+    """None: pytest-jupyter would close the loop that playwright runs on."""
+
+
+@pytest.fixture
+def jp_server_cleanup() -> None:
+    """Nothing: the Jupyter server here is another process."""
+
+
+@pytest.fixture(scope="package")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("jupyter")
+
+
+@pytest.fixture(scope="package")
+def jupyter(folder: Path) -> Iterator[Server]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OLLAMA_MODELS", str(folder / "models"))
+        environment.setenv("OLLMLX_EMBEDDED", "false")
+        with serving(folder, SETTINGS) as server:
+            yield server
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def notebook(browser: Browser, jupyter: Server) -> Iterator[Notebook]:
+    """Whose page said nothing in the console but what was expected."""
+    opened = Notebook(browser.new_page(viewport={"width": 1100, "height": 900}), jupyter, TOKEN)
+    opened.page.set_default_timeout(20_000)
+    yield opened
+    opened.end()
+    assert opened.errors == []
