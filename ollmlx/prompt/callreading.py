@@ -35,6 +35,36 @@ def read_json(body: str, _tools: Sequence[Any]) -> list[Call]:
     return _objects(typed.load(body))
 
 
+def read_json_lines(body: str, tools: Sequence[Any]) -> list[Call]:
+    """A list of calls, or a call a line."""
+    if body.lstrip().startswith("["):
+        return read_json(body, tools)
+    return [_from_object(typed.load(line)) for line in filter(str.strip, body.splitlines())]
+
+
+def read_apertus(body: str, _tools: Sequence[Any]) -> list[Call]:
+    """`[{NAME: {…}}, …]`."""
+    calls, loaded = [], typed.load(body)
+    for call in loaded if isinstance(loaded, list) else [loaded]:
+        if not isinstance(call, dict) or len(call) != 1:
+            raise ValueError("a call has one name")
+        [(name, arguments)] = call.items()
+        calls.append(_from_object({"name": name, "arguments": arguments}))
+    return calls
+
+
+def read_solar(body: str, _tools: Sequence[Any]) -> list[Call]:
+    """`<|tool_call:begin|>ID<|tool_call:name|>NAME<|tool_call:args|>{…}<|tool_call:end|>…`."""
+    calls = []
+    for part in body.split("<|tool_call:begin|>")[1:]:
+        _, _, named = part.partition("<|tool_call:end|>")[0].partition("<|tool_call:name|>")
+        name, _, arguments = named.partition("<|tool_call:args|>")
+        calls.append(_from_object({"name": name.strip(), "arguments": arguments}))
+    if not calls:
+        raise ValueError("no <|tool_call:begin|>")
+    return calls
+
+
 def read_xml(body: str, tools: Sequence[Any]) -> list[Call]:
     """`<function=NAME><parameter=KEY>\\nVALUE\\n</parameter>…</function>`."""
     function = re.match(r"\s*<function=([^>\s]+)\s*>(.*)", body, re.DOTALL)

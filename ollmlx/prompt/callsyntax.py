@@ -59,6 +59,14 @@ _ATEM = tagged(
 )
 _MINICPM = tagged('"{}">', '<param name="{}">', "</param>", "")
 _PLAIN = json_object()
+_LINE = json_object(one_line=True)
+_DSML = "\uff5cDSML\uff5c"
+_DEEPSEEK = tagged(
+    f'<{_DSML}invoke name="{{}}">\n',
+    f'<{_DSML}parameter name="{{}}" string="{{text}}">',
+    f"</{_DSML}parameter>\n",
+    f"</{_DSML}invoke>",
+)
 _R1 = "```json"
 
 # The order matters: the first whose signs are all there is taken.
@@ -105,6 +113,15 @@ SYNTAXES = (
     Syntax(
         "lfm2",
         ("<|tool_call_start|>",),
+        "<|tool_call_start|>",
+        "<|tool_call_end|>",
+        reading.read_python,
+        writing.write_python,
+        LIST,
+    ),
+    Syntax(
+        "lfm2-listed",
+        ("<|tool_list_start|>",),
         "<|tool_call_start|>",
         "<|tool_call_end|>",
         reading.read_python,
@@ -177,6 +194,26 @@ SYNTAXES = (
         "\n",
     ),
     Syntax(
+        "deepseek-v3.2",
+        (_DSML, "function_calls"),
+        f"<{_DSML}function_calls>",
+        f"</{_DSML}function_calls>",
+        reading.invoked(_DSML),
+        _DEEPSEEK,
+        Shape(between="\n"),
+        "\n",
+    ),
+    Syntax(
+        "deepseek-v4",
+        (_DSML, "tool_calls"),
+        f"<{_DSML}tool_calls>",
+        f"</{_DSML}tool_calls>",
+        reading.invoked(_DSML),
+        _DEEPSEEK,
+        Shape(between="\n"),
+        "\n",
+    ),
+    Syntax(
         "deepseek-r1",
         (deepseek("calls▁begin"), _R1),
         deepseek("calls▁begin"),
@@ -223,6 +260,43 @@ SYNTAXES = (
         LIST,
     ),
     Syntax("granite", ("<|tool_call|>",), "<|tool_call|>", "", reading.read_json, _PLAIN, LIST),
+    Syntax(
+        "apriel",
+        ("<tool_calls>[",),
+        "<tool_calls>",
+        "</tool_calls>",
+        reading.read_json_lines,
+        _PLAIN,
+        LIST,
+    ),
+    Syntax(
+        "minimax-m1",
+        ("<tool_calls>",),
+        "<tool_calls>",
+        "</tool_calls>",
+        reading.read_json_lines,
+        _LINE,
+        Shape(between="\n"),
+        "\n",
+    ),
+    Syntax(
+        "apertus",
+        ("<|tools_prefix|>",),
+        "<|tools_prefix|>",
+        "<|tools_suffix|>",
+        reading.read_apertus,
+        writing.write_apertus,
+        LIST,
+    ),
+    Syntax(
+        "solar",
+        ("<|tool_calls|>", "<|tool_call:begin|>"),
+        "<|tool_calls|>",
+        "<|calls|>",
+        reading.read_solar,
+        writing.write_solar,
+        Shape(),
+    ),
     Syntax(
         "nemotron", ("<TOOLCALL>",), "<TOOLCALL>", "</TOOLCALL>", reading.read_json, _PLAIN, LIST
     ),

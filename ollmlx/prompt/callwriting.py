@@ -24,14 +24,17 @@ def _quoted(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)
 
 
-def json_object(name: str = "name", arguments: str = "arguments", numbered: str = "") -> Writer:
+def json_object(
+    name: str = "name", arguments: str = "arguments", numbered: str = "", one_line: bool = False
+) -> Writer:
     """`{"name": …, "arguments": {…}}`; `numbered` is the key of an id before them."""
+    options = {"whitespace_pattern": " "} if one_line else {}
 
     def write(called: str, schema: Schema, lark: Lark) -> str:
         number = f"{text('{' + _quoted(numbered) + ': ' + chr(34))} {_NUMBER}" if numbered else ""
         start = '", ' if numbered else "{"
         head = text(f'{start}"{name}": {_quoted(called)}, "{arguments}": ')
-        return f"{number} {head} {lark.terms.json(schema)} {text('}')}"
+        return f"{number} {head} {lark.terms.json(schema, **options)} {text('}')}"
 
     return write
 
@@ -57,6 +60,17 @@ def write_deepseek_r1(name: str, schema: Schema, lark: Lark) -> str:
     return f"{tag(head)} {lark.terms.json(schema)} {tag(end)}"
 
 
+def write_apertus(name: str, schema: Schema, lark: Lark) -> str:
+    return f"{text('{' + _quoted(name) + ': ')} {lark.terms.json(schema)} {text('}')}"
+
+
+def write_solar(name: str, schema: Schema, lark: Lark) -> str:
+    tag = lark.terms.tag
+    named = tag(f"<|tool_call:name|>{name}<|tool_call:args|>")
+    arguments = f"{lark.terms.json(schema)} {tag('<|tool_call:end|>')}"
+    return f"{tag('<|tool_call:begin|>')} /[a-zA-Z0-9_]{{1,24}}/ {named} {arguments}"
+
+
 def write_kimi(name: str, schema: Schema, lark: Lark) -> str:
     tag = lark.terms.tag
     head = tag(f"<|tool_call_begin|>functions.{name}:")
@@ -74,17 +88,25 @@ def write_kimi_block(name: str, schema: Schema, lark: Lark) -> str:
 
 
 def tagged(head: str, key: str, end: str, tail: str) -> Writer:
-    """Arguments between tags of their own, texts as they are: `{}` is the name, and the key."""
+    """Arguments between tags of their own, texts as they are: `{}` is the name, and the key, and
+    `{text}` tells whether the value is a text.
+    """
 
     def write(name: str, schema: Schema, lark: Lark) -> str:
         tag = lark.terms.tag
-        items = (
-            (f"{tag(key.replace('{}', inner))} {_up_to(end, part, lark)}", needed)
+        items = [
+            (f"{tag(_opened(key, inner, part))} {_up_to(end, part, lark)}", needed)
             for inner, part, needed in _arguments(name, schema)
-        )
+        ]
         return f"{tag(head.replace('{}', name))} {lark.sequence(items)} {tail and tag(tail)}"
 
     return write
+
+
+def _opened(tag: str, key: str, schema: Schema) -> str:
+    kinds = _kinds(schema)
+    is_text = "true" if "string" in kinds or not kinds else "false"
+    return tag.replace("{text}", is_text).replace("{}", key)
 
 
 def write_python(name: str, schema: Schema, lark: Lark) -> str:

@@ -1,6 +1,7 @@
 """What the grammars of calls allow is what the parsers of calls read, in every syntax."""
 
 import random
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,37 @@ def test_whatever_the_grammar_writes_is_read_as_calls_that_fit(source: str, tag:
         assert calls, text
         for name, arguments in calls:
             check(name, arguments)
+
+
+@every_syntax
+def test_a_call_is_the_same_wherever_its_text_is_cut(source: str, tag: str) -> None:
+    text = walk(matcher(Demand("required"), source, tag, TOOLS), random.Random(1))
+    whole = calls_in(source, tag, TOOLS, text)
+    for at in range(1, len(text)):
+        parser = toolcalls.find(source, tag, TOOLS)
+        parts = [parser.push(text[:at]), parser.push(text[at:]), parser.finish()]
+        assert [(call.name, call.arguments) for _, calls in parts for call in calls] == whole
+
+
+@every_syntax
+def test_a_spoiled_call_is_read_or_refused_and_never_breaks_the_reader(
+    source: str, tag: str
+) -> None:
+    read = toolcalls.syntax_of(source, tag).read
+    for seed in range(30):
+        dice = random.Random(seed)
+        text = walk(matcher(Demand("required"), source, tag, TOOLS), dice)
+        for _ in range(dice.randint(1, 4)):
+            at = dice.randrange(len(text) + 1)
+            text = (
+                text[:at]
+                + dice.choice(["", "[", "}", '"', "<", ">", "5", "é", "=", ":"])
+                + (text[at + dice.randint(0, 3) :])
+            )
+        with suppress(ValueError):
+            for name, arguments in read(text, TOOLS):
+                assert isinstance(name, str)
+                assert isinstance(arguments, dict)
 
 
 @every_syntax
