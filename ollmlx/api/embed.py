@@ -50,7 +50,10 @@ async def _embedded(
         loaded = time.perf_counter_ns()
         if not inputs:
             return EmbedResponse(request.model, [])
-        tokens = await _tokens(process, inputs, request.truncate is not False)
+        # Ollama cuts texts to what was asked for, also where it loads a model with more.
+        largest = process.info.num_ctx
+        window = max(0, min(largest, merged.get("num_ctx", largest)))
+        tokens = await _tokens(process, inputs, window, request.truncate is not False)
         vectors = normalised(await _vectors(process, tokens))
     if 0 < request.dimensions < vectors.shape[1]:
         vectors = normalised(vectors[:, : request.dimensions])
@@ -72,7 +75,7 @@ async def embeddings(engine: Engine, request: EmbeddingRequest) -> Answer:
     async with requests.lend(engine, model, merged, request.keep_alive) as process:
         if not request.prompt:
             return Whole(EmbeddingResponse([]))
-        tokens = await _tokens(process, [request.prompt], truncate=True)
+        tokens = await _tokens(process, [request.prompt], process.info.num_ctx, truncate=True)
         (vector,) = await _vectors(process, tokens)
     return Whole(EmbeddingResponse([float(x) for x in vector]))
 
@@ -139,13 +142,14 @@ def _texts_or_tokens(value: Any) -> Inputs:
     return _texts(value)
 
 
-async def _tokens(process: ModelProcess, inputs: Inputs, truncate: bool) -> list[list[int]]:
+async def _tokens(
+    process: ModelProcess, inputs: Inputs, window: int, truncate: bool
+) -> list[list[int]]:
     """Token ids of each text, special ones included, none longer than the window."""
     texts = [text for text in inputs if isinstance(text, str)]
     given = [tokens for tokens in inputs if isinstance(tokens, list)]
     for tokens in given:
         check_tokens(process, tokens)
-    window = process.info.num_ctx
     found = given or await process.tokenize(texts)
     if all(len(tokens) <= window for tokens in found):
         return found

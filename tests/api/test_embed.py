@@ -1,0 +1,41 @@
+"""POST /api/embed with a small window, as Ollama's own integration tests ask it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import ollama
+import pytest
+
+from ollmlx.room import Room
+from ollmlx.settings import Settings
+
+QUESTION = "the cat is on the mat"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ollama.Client]:
+    room = Room(Settings(models=tmp_path_factory.mktemp("models"), embedded=False))
+    room.start()
+    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
+    with ollama.Client(url, trust_env=False) as opened:
+        yield opened
+    room.stop()
+
+
+def test_a_text_is_cut_to_fewer_tokens_than_a_model_is_loaded_with(client, toy_bert: Path):
+    word = client.embed(str(toy_bert), "the")
+    cut = client.embed(str(toy_bert), QUESTION, options={"num_ctx": 3})
+    assert cut.prompt_eval_count == word.prompt_eval_count == 3
+    assert cut.embeddings[0] == pytest.approx(word.embeddings[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("num_ctx", [1, 0, -1])
+def test_a_window_without_room_for_a_token_is_refused(client, toy_bert: Path, num_ctx):
+    with pytest.raises(ollama.ResponseError, match="input after truncation exceeds") as refused:
+        client.embed(str(toy_bert), QUESTION, options={"num_ctx": num_ctx})
+    assert refused.value.status_code == 400
+
+
+def test_what_may_not_be_cut_is_refused(client, toy_bert: Path):
+    with pytest.raises(ollama.ResponseError, match="input length exceeds the context length"):
+        client.embed(str(toy_bert), QUESTION, truncate=False, options={"num_ctx": 3})
