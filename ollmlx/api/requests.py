@@ -15,6 +15,8 @@ from ollmlx.errors import BadRequest, Forbidden, NotFound
 from ollmlx.store.memory import needs
 from ollmlx.store.model import Model
 
+_HARMONY = ("gptoss", "gpt-oss", "gpt_oss")
+"""Families whose most thought is `high`."""
 MOST_LOGPROBS = 20
 Think = bool | str | None
 
@@ -48,6 +50,8 @@ def check_think(model: Model, sent_name: str, think: Think) -> Think:
     able = "thinking" in model.capabilities
     if think and not able:
         raise BadRequest(f'"{sent_name}" does not support thinking')
+    if think == "max" and model.details.family in _HARMONY:
+        return "high"
     return True if think is None and able else think
 
 

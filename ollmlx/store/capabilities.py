@@ -12,6 +12,13 @@ _ACTION = re.compile(r"\{\{-?\s*(?!/\*)(.*?)\s*-?\}\}", re.DOTALL)
 _THINKING_TAGS = re.compile(
     r"\}\}\s*[^\s{}][^{}]*\{\{-?\s*(?:\$\w*)?\.(?:\w+\.)?Thinking\s*-?\}\}\s*[^\s{}][^{}]*\{\{"
 )
+_OTHER_THOUGHTS = (
+    ("[THINK]", "[/THINK]"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|channel>thought", "<channel|>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<|channel|>analysis", "<|start|>"),
+)
 
 PARSERS: dict[str, tuple[str, ...]] = {
     "cogito": ("tools", "thinking"),
@@ -85,6 +92,14 @@ def of_jinja(template: str) -> Iterator[str]:
     foreign = "reasoning_content" in template or "<SPECIAL_12>" in template
     if written or (split_off and not foreign):
         yield "thinking"
+
+
+def of_folder_jinja(template: str) -> Iterator[str]:
+    """The same for MLX models, of whose thoughts Ollama knows by parsers that it has for them."""
+    found = set(of_jinja(template))
+    if any(all(tag in template for tag in tags) for tags in _OTHER_THOUGHTS):
+        found.add("thinking")
+    return (name for name in ("tools", "thinking") if name in found)
 
 
 def of_go_template(template: str) -> Iterator[str]:

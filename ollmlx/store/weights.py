@@ -230,7 +230,7 @@ def _folder_capabilities(folder: Path, config: Mapping[str, Any], template: str)
     family = str(config.get("model_type"))
     encodes = (folder / "modules.json").is_file() or family.endswith(("bert", "roberta"))
     return capabilities.merged(
-        ["embedding" if encodes else "completion"], capabilities.of_jinja(template)
+        ["embedding" if encodes else "completion"], capabilities.of_folder_jinja(template)
     )
 
 

@@ -88,6 +88,19 @@ def test_a_jinja_template_tells_what_it_can_do(template: str, found: list[str]) 
     assert list(capabilities.of_jinja(template)) == found
 
 
+@pytest.mark.parametrize(
+    ("template", "found"),
+    [
+        ("[THINK]{{ x }}[/THINK] {{ tools }}", ["tools", "thinking"]),
+        ("<|channel|>analysis<|message|>{{ x }}<|start|>", ["thinking"]),
+        ("<think>{{ x }}</think>", ["thinking"]),
+        ("[THINK] alone", []),
+    ],
+)
+def test_a_folders_template_may_mark_thoughts_otherwise(template: str, found: list[str]) -> None:
+    assert list(capabilities.of_folder_jinja(template)) == found
+
+
 def test_the_harmony_family_thinks_and_a_parser_brings_its_own() -> None:
     assert set(capabilities.of_parser("", "gptoss")) == {"thinking"}
     assert set(capabilities.of_parser("qwen3-thinking", "qwen3")) == {"tools", "thinking"}
