@@ -198,6 +198,9 @@ class OllmlxApp(ExtensionApp):
         base = app.base_url.rstrip("/")
         mount = self._mount(f"{base}/{self.mount_prefix}")
         self.handlers.append(below_prefix(self.mount_prefix, mount))
+        # Where the panel in JupyterLab finds us; without it, it says what is missing.
+        page = app.web_app.settings.setdefault("page_config_data", {})
+        page["ollmlxPrefix"] = self.mount_prefix
         if self.mount_at_root:
             web_app: Application = app.web_app
             web_app.add_handlers(".*$", [at_root(app.base_url, self._mount(base))])
