@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         WorkerDied,
     )
     from ollmlx.widgets.chat import Chat
+    from ollmlx.widgets.manager import ModelManager
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Forbidden",
     "InvalidName",
     "LoadFailed",
+    "ModelManager",
     "NoServer",
     "NotFound",
     "OllmlxError",
@@ -43,7 +45,7 @@ __all__ = [
     "register_accessors",
     "unload_ipython_extension",
 ]
-_WIDGETS = {"Chat": "chat"}
+_WIDGETS = {"Chat": "chat", "ModelManager": "manager"}
 """Each one's module."""
 _IN_CLIENT = {"AsyncClient", "Client", "NoServer", "Server", "find"}
 # Those of the `ollama` package: `import ollmlx as ollama` runs what was written for it.

@@ -1,93 +1,230 @@
-/** The model manager: what runs, what is being pulled, what is installed, what there is to pull. */
+/** The models of a server: installed, running, on their way, and to be found. */
 
 import { button, copied, h, root } from "./dom.js";
-import { InstalledRow } from "./installed.js";
-import { JobRow } from "./jobs.js";
-import { Pulling } from "./pulling.js";
+import { duration, size, until } from "./numbers.js";
+import { confirm, converting, loading, open, verdict } from "./panels.js";
 import { Rows } from "./rows.js";
-import { RunningRow } from "./running.js";
-import { take } from "./tables.js";
+import { Server } from "./server.js";
+import { Table } from "./table.js";
 
-const TICK_MS = 1000;
+const TICK_MS = 1000; // between two looks at the clock, for what expires
 
-/**
- * Shows the manager in an element until the returned function is called.  `transport` has
- *
- * - `endpoint`, the address to copy;
- * - `request(method, path, body)`, a promise of the JSON that the server's API answers; it rejects
- *   with an `Error` that has a message for people;
- * - `watch(hear)`, which calls `hear` with each frame of /api/ollmlx/events, and with
- *   `{type: "lost", error}` while there is no connection, and returns a function that ends it;
- * - perhaps `chat(model)`, which opens a chat.
- */
-export function view(element, transport) {
-  const manager = new Manager(root(element, "ollmlx-manager"), transport);
-  return () => manager.end();
+/** Shows the manager in an element; `Server` says what a transport is.  Gives back what ends it. */
+export function manager(element, transport) {
+  const view = new Manager(root(element, "ollmlx-manager"), transport);
+  return () => view.end();
 }
 
 class Manager {
   constructor(element, transport) {
-    this.tables = { jobs: new Map(), models: new Map(), running: new Map() };
-    this.telemetry = new Map();
-    this.lost = h("p", { class: "ollmlx-error", role: "alert" });
-    this.running = new Rows("Running", "No model is in memory.", ({ name }) => new RunningRow(transport, name));
-    this.jobs = new Rows("Under way", "", (job) => new JobRow(transport, job));
-    this.installed = new Rows("Installed", "No model is installed.", (model) => new InstalledRow(transport, model));
-    this.pulling = new Pulling(transport);
-    const lists = [this.running, this.jobs, this.pulling, this.installed].map((part) => part.element);
-    element.append(this.lost, ...lists, endpoint(transport.endpoint));
-    this.stopWatching = transport.watch((frame) => this.hear(frame));
-    this.ticking = setInterval(() => this.tick(), TICK_MS);
+    this.server = new Server(transport, (text, wrong) => this.say(text, wrong));
+    this.tables = { jobs: new Table("id"), models: new Table("name"), running: new Table("name") };
+    this.fits = new Map();
+    this.estimating = false;
+    this.ended = false;
+    this.build(element);
+    const hear = (event) => this.hear(event);
+    this.unfollow = transport.follow(hear, (text) => this.lost(text));
+    this.clock = setInterval(() => this.running.show(this.tables.running.all), TICK_MS);
   }
 
-  hear(frame) {
-    this.lost.textContent = frame.type === "lost" ? frame.error : "";
-    if (frame.type === "telemetry") {
-      this.telemetry = new Map(frame.telemetry.models.map((model) => [model.model, model]));
-      this.tick();
-    } else if (frame.type in this.tables) {
-      take(this.tables[frame.type], frame);
-      this.show();
-    }
+  build(element) {
+    const minute = ({ expires_at }) => (expires_at ? until(expires_at) : "");
+    this.running = new Rows("Running models", "name", (model) => this.runningRow(model), "No model is loaded.", minute);
+    this.jobs = new Rows("Jobs", "id", (job, row) => this.jobRow(job, row), "Nothing is on its way.");
+    this.installed = new Rows(
+      "Installed models",
+      "name",
+      (model, row) => this.modelRow(model, row),
+      "No model is installed: search for one, or pull one by its name.",
+      ({ name }) => [this.fits.get(name), this.tables.running.rows.has(name)],
+    );
+    this.found = new Rows("Found models", "name", (found, row) => this.foundRow(found, row), "");
+    this.found.show([]);
+    this.said = h("div", { class: "ollmlx-said ollmlx-faint", role: "status" });
+    const copy = button("Copy endpoint", () => this.copy(), { label: "Copy the address for other programs" });
+    element.append(
+      h("div", { class: "ollmlx-bar" }, h("h3", {}, "Models"), h("span", { class: "ollmlx-space" }), copy),
+      this.said,
+      section("Running", this.running.element, this.running.empty),
+      section("Downloads and conversions", this.jobs.element, this.jobs.empty),
+      section("Installed", this.installed.element, this.installed.empty),
+      section("Find models", this.searching(), this.hub, h("div", { class: "ollmlx-found" }, this.found.element)),
+    );
+    this.say("asking the server …");
   }
 
-  show() {
-    const { jobs, models, running } = this.tables;
-    this.running.show(running);
-    this.jobs.show(new Map([...jobs].sort(newest)));
-    this.jobs.element.hidden = jobs.size === 0;
-    this.installed.show(models);
-    for (const [name, row] of this.installed.rows) row.running(running.has(name));
-    this.tick();
+  searching() {
+    this.query = h("input", {
+      type: "search",
+      class: "ollmlx-search",
+      placeholder: "words to search for, or a name to pull",
+      "aria-label": "Search for models",
+      onkeydown: (event) => event.key === "Enter" && this.search(),
+    });
+    this.hub = h("div", { class: "ollmlx-faint", role: "status" });
+    const search = button("Search", () => this.search());
+    const pull = button("Pull", () => this.pull(this.query.value.trim()), { label: "Pull the model of this name" });
+    return h("div", { class: "ollmlx-bar" }, this.query, search, pull);
   }
 
-  tick() {
-    for (const [name, row] of this.running.rows) {
-      row.telemetry = this.telemetry.get(name);
-      row.tick();
-    }
+  hear(event) {
+    if (!(event.type in this.tables)) return;
+    if (event.whole && event.type === "models") this.say("");
+    this.tables[event.type].take(event);
+    this.running.show(this.tables.running.all);
+    this.jobs.show(this.tables.jobs.all);
+    this.installed.show(this.tables.models.all);
+    if (event.type === "models") this.estimate();
+  }
+
+  lost(text) {
+    this.say(text, true);
+  }
+
+  say(text, wrong = false) {
+    this.said.textContent = text;
+    this.said.classList.toggle("ollmlx-error", wrong);
   }
 
   end() {
-    clearInterval(this.ticking);
-    this.pulling.end();
-    this.stopWatching();
+    this.ended = true;
+    clearInterval(this.clock);
+    this.unfollow();
+  }
+
+  /** Asks for every installed model whether it fits, one after the other. */
+  async estimate() {
+    if (this.estimating) return;
+    this.estimating = true;
+    for (const { name } of this.tables.models.all) {
+      if (this.ended || this.fits.has(name)) continue;
+      const about = await this.server.estimate(name, 0);
+      this.fits.set(name, about && { fits: about.fits, arithmetic: about.arithmetic });
+      this.installed.show(this.tables.models.all);
+    }
+    this.estimating = false;
+  }
+
+  runningRow(model) {
+    const { name, status, pinned } = model;
+    const leaves = pinned ? "stays loaded" : model.expires_at && `goes in ${until(model.expires_at)}`;
+    const state = status === "loading" ? `loading, ${Math.round(model.fraction * 100)} %` : leaves;
+    const facts = [state, size(model.size), `${model.context_length} tokens of context`];
+    if (model.users > 0) facts.push(`${model.users} at work`);
+    const buttons = [
+      button(pinned ? "Unpin" : "Pin", () => this.server.keep(name, !pinned), { label: `${pinned ? "Unpin" : "Pin"} ${name}`, disabled: status !== "ready" }),
+      button(status === "loading" ? "Stop" : "Unload", () => this.server.unload(name, status === "loading"), { label: `Unload ${name}` }),
+    ];
+    if (model.users > 0 && status === "ready") {
+      buttons.push(button("Stop now", () => this.server.unload(name, true), { kind: "danger", label: `Stop ${name} and all its answers now` }));
+    }
+    return [row(name, facts, buttons)];
+  }
+
+  jobRow(job, place) {
+    const { id, status } = job;
+    const how = status === "running" ? job.step : status;
+    const facts = [how, job.total > 0 && `${size(job.completed)} of ${size(job.total)}`];
+    if (status === "running" && job.total > 0) {
+      facts.push(job.speed > 0 ? `${size(job.speed)}/s` : "nothing comes");
+      if (job.eta !== null) facts.push(`${duration(job.eta)} left`);
+    }
+    const name = `${job.kind} of ${job.model}`;
+    const over = status === "done";
+    const buttons = [
+      status === "running" && button("Pause", () => this.server.job(id, "pause"), { label: `Pause the ${name}` }),
+      status !== "running" && !over && button("Resume", () => this.server.job(id, "resume"), { label: `Resume the ${name}` }),
+      button(over ? "Remove" : "Cancel", () => this.cancel(job, place), { label: `${over ? "Remove" : "Cancel"} the ${name}` }),
+    ];
+    const parts = [row(`${job.kind} ${job.model}`, facts, buttons)];
+    if (!over) parts.push(h("progress", { max: "1", value: String(job.total ? job.completed / job.total : 0), "aria-label": name }));
+    if (job.error) parts.push(h("div", { class: "ollmlx-error" }, job.error));
+    return parts;
+  }
+
+  cancel(job, place) {
+    if (job.status === "done") return this.server.cancel(job);
+    return confirm(place, `Cancel the ${job.kind} of ${job.model}?`, "Cancel it", () => this.server.cancel(job));
+  }
+
+  modelRow(model, place) {
+    const { name, details } = model;
+    const running = this.tables.running.rows.has(name);
+    const fit = this.fits.get(name);
+    const badge = fit && h("span", { class: `ollmlx-badge ${fit.fits ? "yes" : "no"}`, title: fit.arithmetic }, fit.fits ? "fits" : "too large");
+    const facts = [size(model.size), details.quantization_level, details.parameter_size, details.format];
+    const remove = () => confirm(place, `Delete ${name} from the disk?`, "Delete", () => this.server.remove(name, running));
+    const convertible = ["gguf", "mlx"].includes(details.format);
+    const buttons = [
+      button("Load", () => loading(place, this.server, name, (request) => this.server.load(request)), { label: `Load ${name}`, disabled: running }),
+      convertible && button("Convert", () => converting(place, name, details.format, (job) => this.server.begin(job)), { label: `Convert or quantise ${name}` }),
+      button("Delete", remove, { kind: "danger", label: `Delete ${name}` }),
+    ];
+    return [row(name, facts, buttons, badge)];
+  }
+
+  foundRow(found, place) {
+    const facts = [
+      found.source === "hub" ? "Hugging Face" : "curated",
+      found.format,
+      found.parameters,
+      found.size > 0 && `about ${size(found.size)}`,
+      found.downloads > 0 && `${found.downloads} downloads`,
+      found.gated && "needs an account",
+    ];
+    const buttons = [
+      button("Fits?", () => this.look(found.name, place), { label: `What ${found.name} takes` }),
+      button("Pull", () => this.pull(found.name), { label: `Pull ${found.name}` }),
+    ];
+    return [row(found.name, facts, buttons)];
+  }
+
+  /** What a model that is not here would take of memory and disk. */
+  async look(name, place) {
+    const about = await this.server.estimate(name, 0);
+    if (!about) return;
+    const disk = `${size(about.download)} to fetch, ${size(about.disk_free)} are free on the disk`;
+    const panel = open(
+      place,
+      `What ${name} takes`,
+      verdict(about),
+      h("div", { class: "ollmlx-faint" }, about.arithmetic),
+      h("div", { class: "ollmlx-faint" }, disk),
+      h("div", { class: "ollmlx-bar" }, button("Close", () => panel.close())),
+    );
+  }
+
+  pull(model) {
+    if (!model) return this.say("write the name of a model first", true);
+    // Who writes `http://` means a registry without encryption; Ollama wants that said twice.
+    return this.server.begin({ kind: "pull", model, insecure: model.startsWith("http://") });
+  }
+
+  async search() {
+    this.hub.textContent = "searching …";
+    const answer = await this.server.search(this.query.value.trim());
+    this.hub.textContent = answer ? answer.hub_error || `${answer.models.length} found` : "";
+    this.found.show(answer?.models ?? []);
+  }
+
+  async copy() {
+    const endpoint = await this.server.transport.endpoint();
+    const done = await copied(endpoint);
+    this.say(done ? `copied: ${endpoint.replace(/\/t\/[^/]+/, "/t/…")}` : endpoint);
   }
 }
 
-function newest([, one], [, other]) {
-  return other.created_at.localeCompare(one.created_at);
+function section(title, ...content) {
+  return h("section", { "aria-label": title }, h("h3", {}, title), ...content);
 }
 
-/** The address of the API, to be given to other programs. */
-function endpoint(address) {
-  const text = h("input", { type: "text", readonly: true, value: address, "aria-label": "Address of the API" });
-  const said = h("span", { class: "ollmlx-faint", role: "status" });
-  const copy = async () => {
-    const done = await copied(address);
-    if (!done) text.select();
-    said.textContent = done ? "copied" : "press Ctrl+C to copy it";
-  };
-  const bar = h("div", { class: "ollmlx-bar" }, text, button("Copy", copy, { label: "Copy the address" }), said);
-  return h("section", {}, h("h3", {}, "Endpoint"), bar);
+function row(name, facts, buttons, badge = null) {
+  return h(
+    "div",
+    { class: "ollmlx-row" },
+    h("span", { class: "ollmlx-name" }, name, " ", badge),
+    h("span", { class: "ollmlx-facts" }, facts.filter(Boolean).join(" · ")),
+    h("div", { class: "ollmlx-bar" }, buttons),
+  );
 }

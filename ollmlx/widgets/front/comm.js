@@ -1,0 +1,47 @@
+/** Requests of a page that a kernel carries to the server: the transport of `server.js`. */
+
+let pages = 0;
+
+/** What a page says has its own name, so that the answers find it; `end` says goodbye. */
+export function carried(model) {
+  pages += 1;
+  const page = `${Date.now().toString(36)}-${pages}`;
+  const waiting = new Map();
+  let hears = () => {};
+  let loses = () => {};
+  let count = 0;
+
+  const hear = (message) => {
+    if (message.kind === "error") loses(message.text);
+    else if (message.page !== page) return;
+    else if (message.kind === "event") hears(message.event);
+    else if (message.kind === "lost") loses(message.text);
+    else {
+      const { resolve, reject } = waiting.get(message.id);
+      waiting.delete(message.id);
+      if (message.error) reject(new Error(message.error));
+      else resolve(message.answer);
+    }
+  };
+  const ask = (request) =>
+    new Promise((resolve, reject) => {
+      count += 1;
+      waiting.set(count, { resolve, reject });
+      model.send({ page, id: count, ...request });
+    });
+
+  model.on("msg:custom", hear);
+  return {
+    call: (method, path, body) => ask({ kind: "call", method, path, body }),
+    endpoint: () => ask({ kind: "endpoint" }),
+    follow(hearer, loser) {
+      hears = hearer;
+      loses = loser;
+      model.send({ kind: "follow", page });
+      return () => {
+        model.send({ kind: "leave", page });
+        model.off("msg:custom", hear);
+      };
+    },
+  };
+}

@@ -1,0 +1,27 @@
+"""`ollmlx.ModelManager`: models found, pulled, loaded, pinned, converted and deleted by hand."""
+
+from ollmlx.client import Client
+from ollmlx.widgets import modules
+from ollmlx.widgets.carrying import Carrier
+from ollmlx.widgets.widget import TROUBLES, words
+
+
+class ModelManager(Carrier):
+    """Shows what the server does, whoever asked for it."""
+
+    _esm, _css = modules.script("models.js"), modules.style("manager.css")
+
+    def markdown(self) -> str:
+        """The installed models, or why they cannot be told."""
+        try:
+            with Client(self._host) as client:
+                models = client.list().models
+        except TROUBLES as error:
+            return f"*{words(error)}*"
+        rows = [f"| {_cell(model.model or '')} | {model.size or 0} |" for model in models]
+        return "\n".join(["| Model | Bytes |", "|---|--:|", *rows])
+
+
+def _cell(text: str) -> str:
+    """A name as code, whatever characters it has."""
+    return f"`{text.replace('`', ' ').replace('|', ' ')}`"
