@@ -4,6 +4,7 @@ Source: https://huggingface.co/docs/hub/api, and the headers that the client rea
 """
 
 import hashlib
+import json
 import threading
 from asyncio import new_event_loop, set_event_loop
 from collections import Counter
@@ -16,6 +17,7 @@ from tornado import httpserver, netutil, web
 from tornado.ioloop import IOLoop
 
 COMMIT = "c0ffee" + "0" * 34
+CHANGED = "2026-01-02T03:04:05.000Z"
 LARGE = 1000
 """Bytes from which this hub keeps a file out of git, as the real one does by its name."""
 
@@ -93,6 +95,18 @@ class _Info(_Handler):
         self.finish({"id": name, "modelId": name, "sha": found.commit, "siblings": siblings})
 
 
+class _Search(_Handler):
+    def get(self) -> None:
+        words, form = self.get_argument("search").lower(), self.get_argument("filter")
+        suffix = ".gguf" if form == "gguf" else ".safetensors"
+        found = [
+            {"id": name, "downloads": len(name), "likes": 2, "lastModified": CHANGED}
+            for name, repository in self.hub.repositories.items()
+            if words in name.lower() and any(path.endswith(suffix) for path in repository.files)
+        ]
+        self.finish(json.dumps(found[: int(self.get_argument("limit"))]))
+
+
 class _File(_Handler):
     def head(self, name: str, revision: str, path: str) -> None:
         self._describe(name, revision, path)
@@ -149,6 +163,7 @@ def running_hub() -> Iterator[FakeHub]:
     arguments = {"hub": hub}
     app = web.Application(
         [
+            (r"/api/models", _Search, arguments),
             (r"/api/models/([^/]+/[^/]+)", _Info, arguments),
             (r"/api/models/([^/]+/[^/]+)/revision/([^/]+)", _Info, arguments),
             (r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", _File, arguments),

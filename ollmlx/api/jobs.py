@@ -235,7 +235,7 @@ class Jobs:
     def _drop_ended(self) -> None:
         ended = [job for job in self.list() if job.status in ("done", "cancelled", "failed")]
         for job in ended[_MOST_ENDED:]:
-            if not job.kept:
+            if job.status == "done" or not job.kept:
                 self._jobs.pop((job.kind, job.model))
 
     async def _keep(self, job: Job) -> None:

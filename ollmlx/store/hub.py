@@ -10,9 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
 
 from ollmlx import names
 from ollmlx.errors import OllmlxError
@@ -28,6 +31,8 @@ T = TypeVar("T")
 HOSTS = ("hf.co", "huggingface.co")
 MLX_NAMESPACE = "mlx-community"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_FOUND = 8 << 20
+"""Bytes of a search's answer."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What tokenizers and chat templates are made of; weights are chosen apart.
 _SMALL = ("*.json", "*.jinja", "merges.txt", "vocab.txt", "tokenizer.model", "*.tiktoken")
@@ -73,6 +78,16 @@ class Repository:
     updated_at: str
     """RFC 3339."""
     gated: bool
+
+
+class _Info(msgspec.Struct, rename="camel"):
+    """What the search answers of one: https://huggingface.co/docs/hub/api"""
+
+    id: str
+    downloads: int = 0
+    likes: int = 0
+    last_modified: str = ""
+    gated: bool | str = False
 
 
 def is_from_hub(name: Name) -> bool:
@@ -166,12 +181,20 @@ class Hub:
         """Repositories with weights we can run, most downloaded first.  Raises `HubRefused`."""
         if self.offline:
             raise HubRefused("the hub cannot be searched: HF_HUB_OFFLINE is set")
-        api = self._library.HfApi(endpoint=self._endpoint, library_name="ollmlx")
         found: list[Repository] = []
         for form in ("mlx", "gguf"):
-            ask = partial(api.list_models, search=text, filter=form, sort="downloads", limit=limit)
-            infos = self._asking("the hub's search", partial(_all, ask))
-            found += [_repository(info, form) for info in infos]
+            asked = {"search": text, "filter": form, "sort": "downloads", "limit": limit}
+            # Not by the hub's client, which tries for twenty seconds where nobody answers.
+            url = f"{self._endpoint}/api/models?{urlencode(asked)}"
+            try:
+                with Session().open("GET", url, self._headers(library_name="ollmlx")) as answer:
+                    infos = msgspec.json.decode(answer.read(_MOST_FOUND), type=list[_Info])
+            except (OllmlxError, OSError, HTTPException, msgspec.DecodeError) as error:
+                raise HubRefused(f"the hub cannot be searched: {error}") from error
+            found += [
+                Repository(i.id, form, i.downloads, i.likes, i.last_modified, bool(i.gated))
+                for i in infos
+            ]
         return sorted(found, key=lambda repository: -repository.downloads)
 
     def _folder(self, wanted: Wanted) -> Path:
@@ -203,8 +226,10 @@ class Hub:
             ) from error
         except errors.OfflineModeIsEnabled as error:
             raise HubRefused(f"{repository} cannot be fetched: HF_HUB_OFFLINE is set") from error
-        except (OSError, ValueError, errors.HfHubHTTPError) as error:
-            raise HubRefused(f"{repository}: {str(error).strip().splitlines()[0]}") from error
+        # Its refusals are errors of its HTTP library, and so is a connection that fails.
+        except (OSError, ValueError, *errors.HfHubHTTPError.__bases__) as error:
+            said = str(error).strip() or type(error).__name__  # timeouts say nothing
+            raise HubRefused(f"{repository}: {said.splitlines()[0]}") from error
 
 
 class HubSource:
@@ -225,23 +250,6 @@ class HubSource:
 
     def forget(self) -> None:
         self._direct = ""
-
-
-def _all(ask: Callable[[], Iterable[Any]]) -> list[Any]:
-    """The hub is asked while its pages are gone through."""
-    return list(ask())
-
-
-def _repository(info: Any, form: str) -> Repository:
-    changed = info.last_modified or info.created_at
-    return Repository(
-        info.id,
-        form,
-        info.downloads or 0,
-        info.likes or 0,
-        changed.isoformat() if changed else "",
-        bool(info.gated),
-    )
 
 
 def _remote(file: Any) -> RemoteFile | None:

@@ -181,6 +181,27 @@ async def test_what_cannot_be_a_job_is_refused(client, body, error):
     assert (await client.get(JOBS)).json() == {"jobs": []}
 
 
+async def test_a_conversion_is_a_job_and_so_is_a_create(client, toy):
+    pytest.importorskip("mlx_lm", reason="conversions need MLX's engine")
+    body = {"kind": "convert", "source": str(toy.gguf), "model": "made"}
+    done = await ended(client, (await client.post(JOBS, json=body)).json())
+    assert (done["status"], done["error"], done["step"]) == ("done", "", "success")
+    again = await ended(client, (await client.post(JOBS, json=body)).json())
+    assert again["error"] == "made:latest is there already: give the new model another name"
+    request = {"model": "worded", "from": "made", "system": "Be brief."}
+    body = {"kind": "create", "request": request}
+    done = await ended(client, (await client.post(JOBS, json=body)).json())
+    assert (done["kind"], done["model"], done["status"]) == ("create", "worded:latest", "done")
+    assert set(await installed(client)) == {"made:latest", "worded:latest"}
+
+
+async def test_a_push_of_nothing_is_a_job_that_fails(client):
+    body = {"kind": "push", "model": "127.0.0.1:9/me/none"}
+    failed = await ended(client, (await client.post(JOBS, json=body)).json())
+    assert failed["status"] == "failed"
+    assert failed["error"].endswith("no such file or directory")
+
+
 async def test_jobs_go_on_when_the_server_starts_again(registry, name, tmp_path):
     registry.seconds_per_mib = 1
     async with serving(tmp_path / "models") as client:

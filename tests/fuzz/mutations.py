@@ -62,6 +62,7 @@ _MEANT: dict[str, Any] = {
     "/api/delete": {"model": "made"},
     "/api/pull": {"model": "127.0.0.1:9/a/b", "insecure": True},
     "/api/push": {"model": "127.0.0.1:9/a/b", "insecure": True},
+    "/api/ollmlx/jobs": {"kind": "pull", "model": "127.0.0.1:9/a/b", "insecure": True},
 }
 _OPTIONS = (
     *("num_predict", "temperature", "seed", "stop", "num_ctx", "num_keep", "num_batch", "num_gpu"),
