@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from ollmlx.errors import BadRequest, OllmlxError
+from ollmlx.prompt.conversation import shown
 from ollmlx.prompt.render import Conversation, GoTemplate, JinjaTemplate, choose
-from ollmlx.wire.native import Message, ToolCall, ToolCallFunction
+from ollmlx.wire.decode import decode
+from ollmlx.wire.native import ChatRequest, Message, ToolCall, ToolCallFunction
 from tests.prompt import jinjas
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -225,3 +227,17 @@ def test_the_richer_template_is_chosen_unless_one_is_forced(
     go_text: str, jinja: str, forced: bool | None, kind: type
 ) -> None:
     assert isinstance(choose(go_text, jinja, "", "", forced), kind)
+
+
+def test_templates_see_what_ollama_keeps_of_a_tool() -> None:
+    properties = {"n": {"type": "integer", "minimum": 3}}
+    tools = [
+        {"type": "function", "function": {"name": "f", "parameters": {"properties": properties}}},
+        {"type": "function", "function": {"name": "g", "parameters": {"properties": {}}}},
+        {"type": "function", "function": {"name": "h"}},
+    ]
+    request = decode(json.dumps({"tools": tools}).encode(), ChatRequest)
+    f, g, h = (tool["function"].get("parameters") for tool in shown(request.tools))
+    assert f == {"properties": {"n": {"type": "integer"}}}
+    assert g == {"properties": {}}
+    assert not h

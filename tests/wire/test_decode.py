@@ -148,3 +148,11 @@ def test_a_number_beyond_int64_is_a_float():
 @pytest.mark.parametrize("think", [True, False, "low", "max"])
 def test_thinking_is_switched_or_has_a_level(think):
     assert decode(json.dumps({"think": think}).encode(), ChatRequest).think == think
+
+
+def test_a_tools_whole_schema_is_kept_beside_what_templates_are_shown() -> None:
+    given = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 3}}, "x": 1}
+    tool = {"type": "function", "function": {"name": "f", "parameters": {**given, "WHOLE": 5}}}
+    parameters = decode(json.dumps({"tools": [tool]}).encode(), ChatRequest).tools[0]
+    assert parameters.function.parameters.whole == {**given, "WHOLE": 5}
+    assert parameters.function.parameters.properties["n"].type == "integer"
