@@ -13,9 +13,12 @@ from llama_cpp import llama_cpp as llama
 from llguidance import LLTokenizer
 from llguidance.llamacpp import lltokenizer_from_vocab
 
+from ollmlx.engine import llama_published_text
 from ollmlx.engine.backend import Report
 from ollmlx.engine.jobs import LoadOptions
 from ollmlx.engine.llama_log import log
+from ollmlx.engine.llama_published import Content, View
+from ollmlx.engine.llama_stream import Stream
 from ollmlx.errors import BadRequest, LoadFailed
 
 _PIECE_BYTES = 64
@@ -144,13 +147,29 @@ def _load(path: str, options: LoadOptions, report: Report) -> Any:
     params = _params(options)
     progress = _progress(report)
     params.progress_callback = progress
-    handle = llama.llama_model_load_from_file(path.encode(), params)
+    view = llama_published_text.view(path)
+    if view is None:
+        handle = llama.llama_model_load_from_file(path.encode(), params)
+    else:
+        handle = _load_view(view, params)
     if not handle:
         reason = log().errors() or "unknown reason"
         if "wrong number of tensors" in reason:
             reason += _ONE_FILE
         raise LoadFailed(f"unable to load model: {path}: {reason}")
     report(1.0)
+    return handle
+
+
+def _load_view(view: View, params: Any) -> Any:
+    """Weights that are not where llama.cpp looks for them cannot be mapped: they are read."""
+    params.load_mode = llama.LLAMA_LOAD_MODE_NONE
+    params.lazy_mode = llama.LLAMA_LAZY_MODE_OFF
+    stream = Stream(Content(view))
+    with stream.opened() as file:
+        handle = llama.llama_model_load_from_file_ptr(file, params)
+    if stream.failure:
+        raise LoadFailed(f"unable to load model: {view.file.path}: {stream.failure}")
     return handle
 
 

@@ -20,6 +20,16 @@ def logits_of_llama(path: Path, tokens: list[int]) -> NDArray[np.float32]:
     loading.use_extra_bufts = False
     model = llama.llama_model_load_from_file(str(path).encode(), loading)
     assert model, "llama.cpp refuses the file"
+    try:
+        return logits_of_handle(model, tokens)
+    finally:
+        llama.llama_model_free(model)
+
+
+def logits_of_handle(model: Any, tokens: list[int]) -> NDArray[np.float32]:
+    """(tokens, vocabulary) of a model that is loaded, with a cache of float32."""
+    import llama_cpp as llama
+
     running = llama.llama_context_default_params()
     running.n_ctx, running.n_threads, running.n_threads_batch = 64, 1, 1
     running.type_k = running.type_v = llama.GGML_TYPE_F32
@@ -29,7 +39,6 @@ def logits_of_llama(path: Path, tokens: list[int]) -> NDArray[np.float32]:
         return _decode(llama, context, tokens, llama.llama_model_get_vocab(model))
     finally:
         llama.llama_free(context)
-        llama.llama_model_free(model)
 
 
 def _decode(llama: Any, context: Any, tokens: list[int], vocabulary: Any) -> NDArray[np.float32]:
