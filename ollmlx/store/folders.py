@@ -11,6 +11,17 @@ from ollmlx.store.model import Model
 from ollmlx.store.weights import NotAModel, Weights, gguf_model, mlx_model, with_projectors
 
 
+def may_be_a_model(path: Path) -> bool:
+    """Whether a path is worth an error of its own: callers who try names learn of no other file."""
+    if path.suffix in (".gguf", ".safetensors") or path.is_dir():
+        return path.exists()
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
+
+
 def at_path(path: Path, weights: Weights) -> Model:
     """The model that a file or folder is: `.gguf` or unknown files GGUF, folders MLX.
 
@@ -23,7 +34,7 @@ def at_path(path: Path, weights: Weights) -> Model:
         return in_folder(path, str(path), "path", weights)
     if not path.is_file():
         raise NotAModel(f"{path} is neither a file nor a folder")
-    if path.suffix in (".safetensors", ".json"):
+    if path.suffix == ".safetensors":
         raise NotAModel(f"{path} is part of a model: name the folder that holds it")
     model = gguf_model(path, str(path), "path", weights)
     beside = [file.name for file in path.parent.glob("*.gguf")]

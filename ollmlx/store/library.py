@@ -74,7 +74,7 @@ class Library:
     def _find(self, text: str) -> Model | None:
         path = names.as_path(text)
         if path is not None:
-            return folders.at_path(path, self._weights) if path.exists() else None
+            return folders.at_path(path, self._weights) if folders.may_be_a_model(path) else None
         name = names.parse(text)
         return (
             self._ollama.find(name)

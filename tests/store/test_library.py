@@ -208,12 +208,20 @@ def test_what_is_no_model_is_refused_saying_what_was_expected(
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadRequest, match=r"expected config.json and \*.safetensors"):
         library.find(str(tmp_path / "empty"))
-    (tmp_path / "notes.txt").write_text("This is not a model, it is a note.")
+    (tmp_path / "notes.gguf").write_text("This is not a model, it is a note.")
     with pytest.raises(BadGguf, match="not a GGUF file"):
-        library.find(str(tmp_path / "notes.txt"))
+        library.find(str(tmp_path / "notes.gguf"))
     folder = write_mlx(tmp_path / "m")
     with pytest.raises(BadRequest, match="name the folder"):
         library.find(str(folder / "model.safetensors"))
+
+
+def test_a_file_that_is_no_model_is_not_told_from_none(library: Library, tmp_path: Path) -> None:
+    notes, nothing = tmp_path / "notes.txt", tmp_path / "nothing.txt"
+    notes.write_text("This is not a model, it is a note.")
+    for path in (notes, nothing):
+        with pytest.raises(NotFound, match=f"^model '{path}' not found$"):
+            library.find(str(path))
 
 
 def test_an_mlx_folder_that_is_not_whole_is_refused(library: Library, tmp_path: Path) -> None:
