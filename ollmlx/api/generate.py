@@ -21,6 +21,7 @@ from ollmlx.prompt.callgrammar import Demand
 from ollmlx.prompt.conversation import shown
 from ollmlx.prompt.render import Conversation, GoTemplate, Template, choose
 from ollmlx.prompt.reply import ReplyParser
+from ollmlx.prompt.split import answer_of
 from ollmlx.store.model import Model
 from ollmlx.wire.encode import now
 from ollmlx.wire.native import (
@@ -244,7 +245,7 @@ async def _chat_prompt(
     looked: images.Looked,
 ) -> _Prompt:
     """The conversation, its oldest messages left out where it would not fit."""
-    messages = [*model.messages, *_lowered(request.messages)]
+    messages = _without_thoughts(model, [*model.messages, *_lowered(request.messages)])
     if model.system and messages[0].role != "system":
         messages.insert(0, Message("system", model.system))
     tools = shown(request.tools)
@@ -267,6 +268,18 @@ async def _chat_prompt(
         fits = len((await render(middle)).tokens) <= process.info.num_ctx
         first, last = (first, middle) if fits else (middle + 1, last)
     return await render(first)
+
+
+def _without_thoughts(model: Model, messages: Sequence[Message]) -> list[Message]:
+    """Two families are not shown again what they thought before the last question."""
+    name = model.name.rpartition("/")[2].partition(":")[0]
+    if model.details.family != "qwen3" and name != "deepseek-r1":
+        return list(messages)
+    asked = max((i for i, m in enumerate(messages) if m.role == "user"), default=0)
+    return [
+        structs.replace(m, content=answer_of(m.content)) if m.role == "assistant" else m
+        for m in messages[:asked]
+    ] + list(messages[asked:])
 
 
 def _lowered(messages: Sequence[Message]) -> list[Message]:

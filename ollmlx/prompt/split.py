@@ -15,6 +15,11 @@ def held_back(text: str, tag: str) -> int:
     return 0
 
 
+def answer_of(text: str) -> str:
+    """A finished text without the thoughts at its start."""
+    return ThinkingSplitter("<think>", "</think>", started=False).push(text)[1]
+
+
 class _State(Enum):
     OPENING = auto()
     """Nothing but white space, or the beginning of the opening tag, has come."""

@@ -8,6 +8,7 @@ import pytest
 
 from ollmlx.room import Room
 from ollmlx.settings import Settings
+from ollmlx.wire.native import ModelDetails
 from tests.echo import EchoLibrary, echo_model
 from tests.toy import TEMPLATE, ToyModels
 
@@ -28,6 +29,7 @@ RING = {
     "type": "function",
     "function": {"name": "ring", "parameters": {"type": "object", "properties": {}}},
 }
+EVERYTHING = "{{ range .Messages }}[{{ .Content }}]{{ end }}"
 HI = [{"role": "user", "content": "hi"}]
 
 
@@ -53,7 +55,9 @@ def url(scripted: ToyModels, toy: ToyModels) -> Iterator[str]:
             "{{ .Content }}{{ end }}{{ end }}"
         ),
     )
-    room = Room(Settings(context_length=512), EchoLibrary(*models, clever))
+    details = ModelDetails("", "gguf", "qwen3", ["qwen3"], "1K", "F32", 4096, 3)
+    forgets = echo_model("forgets:latest", details=details, template=EVERYTHING)
+    room = Room(Settings(context_length=512), EchoLibrary(*models, clever, forgets))
     room.start()
     yield f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
     room.stop()
@@ -188,3 +192,16 @@ async def test_what_was_left_out_of_a_prompt_is_told(client, path, stream):
         assert await told(messages) == {"ollmlx-dropped-messages": "2"}
         long = [{"role": "user", "content": "zy" * 50}]
         assert await told(long) == {"ollmlx-dropped-tokens": "66"}
+
+
+async def test_old_thoughts_are_not_shown_again_to_families_that_want_none(client):
+    thought = "<think>hm</think>\n\nB"
+    messages = [
+        {"role": "user", "content": "A"},
+        {"role": "assistant", "content": thought},
+        {"role": "user", "content": thought},
+        {"role": "assistant", "content": thought},
+    ]
+    answer = await ask(client, "forgets", messages=messages, _debug_render_only=True)
+    prompt = answer["_debug_info"]["rendered_template"]
+    assert prompt == f"[A][B][{thought}][{thought}]"
