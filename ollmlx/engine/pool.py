@@ -218,11 +218,8 @@ class Pool:
         if resident and resident.process and not resident.process.alive:
             self._expire(resident)  # it crashed: whoever waited has been told
             return None
-        return (
-            resident
-            if resident and resident.ready and wanted.satisfied_by(resident.wanted)
-            else None
-        )
+        stays = resident and resident.ready and not resident.leaving
+        return resident if resident and stays and wanted.satisfied_by(resident.wanted) else None
 
     async def _queue(self, wanted: Wanted, keep_alive: float | None) -> Resident:
         if self._waiting > self._settings.max_queue:
@@ -386,9 +383,13 @@ class Pool:
     async def _evict(self, resident: Resident) -> None:
         """Unload a model once its requests have ended; new ones for it wait for a load."""
         resident.leaving = True
-        while resident.users:
-            resident.idle.clear()
-            await resident.idle.wait()
+        try:
+            while resident.users:
+                resident.idle.clear()
+                await resident.idle.wait()
+        except asyncio.CancelledError:
+            resident.leaving = False
+            raise
         if self._residents.get(resident.wanted.load.path) is resident:
             self._expire(resident)
         await asyncio.gather(*self._closers)

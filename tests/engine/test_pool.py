@@ -216,3 +216,13 @@ async def test_a_client_that_leaves_while_it_waits_holds_nothing(make_pool):
     leaving.cancel()
     await use(pool, wanted())
     assert [resident.users for resident in pool.residents()] == [0]
+
+
+async def test_a_model_that_is_always_asked_for_makes_room_all_the_same(make_pool):
+    pool = make_pool()
+    async with pool.lend(wanted(), None) as first:
+        other = asyncio.create_task(use(pool, wanted(num_ctx=100)))
+        await until(lambda: pool.residents()[0].leaving)
+        again = asyncio.create_task(use(pool, wanted()))
+        await until(lambda: pool.waiting == 2)
+    assert first.pid not in await asyncio.gather(other, again)
