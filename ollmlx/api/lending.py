@@ -35,9 +35,12 @@ async def _loading(
     lent = requests.lend(engine, model, merged, request.keep_alive, request.anyway)
     async with AsyncExitStack() as stack:
         entering = asyncio.ensure_future(stack.enter_async_context(lent))
+        told = None
         try:
             while not entering.done():
-                yield _progress(engine, model)
+                if (progress := _progress(engine, model)) != told:
+                    told = progress
+                    yield progress
                 await asyncio.wait({entering}, timeout=_LOOK_SECONDS)
             entering.result()
         finally:

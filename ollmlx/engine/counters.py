@@ -87,6 +87,8 @@ class Counters:
     @property
     def pace(self) -> float:
         """Tokens a second of all sequences together, now."""
+        if not self.running:
+            return 0.0
         now = time.monotonic()
         recent = [(at, n) for at, n in list(self._recent) if at >= now - WINDOW_SECONDS]
         if not recent:

@@ -21,12 +21,13 @@ def test_nothing_is_held_and_nothing_is_batched_when_all_have_ended():
     counters.stepped([Delta(1, "a", [1])])
     counters.ended(5, "stop", Usage(5, 3, 1_000_000_000, 1, 2_000_000_000))
     assert (counters.running, counters.batch, counters.held_tokens) == (0, 0, 0)
+    assert counters.pace == 0
     assert (counters.prompt_tokens, counters.cached_tokens, counters.prompt_pace) == (5, 3, 2.0)
     assert (counters.outcomes, told) == ({"stop": 1}, ["stop"])
 
 
-def test_what_was_written_long_ago_is_no_pace():
+def test_a_frame_without_an_answer_is_no_step():
     counters = Counters("m")
-    assert counters.pace == 0
+    counters.begun(1)
     counters.stepped([Progress(1.0)])
-    assert counters.steps == 0
+    assert (counters.steps, counters.pace) == (0, 0)
