@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     )
     from ollmlx.widgets.chat import Chat
     from ollmlx.widgets.manager import ModelManager
+    from ollmlx.widgets.telemetry import Telemetry
+    from ollmlx.widgets.tokens import TokenView
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -38,6 +40,8 @@ __all__ = [
     "NotFound",
     "OllmlxError",
     "Server",
+    "Telemetry",
+    "TokenView",
     "Unavailable",
     "WorkerDied",
     "find",
@@ -45,7 +49,12 @@ __all__ = [
     "register_accessors",
     "unload_ipython_extension",
 ]
-_WIDGETS = {"Chat": "chat", "ModelManager": "manager"}
+_WIDGETS = {
+    "Chat": "chat",
+    "ModelManager": "manager",
+    "Telemetry": "telemetry",
+    "TokenView": "tokens",
+}
 """Each one's module."""
 _IN_CLIENT = {"AsyncClient", "Client", "NoServer", "Server", "find"}
 # Those of the `ollama` package: `import ollmlx as ollama` runs what was written for it.

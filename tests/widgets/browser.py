@@ -10,13 +10,14 @@ from typing import Any
 import httpx
 import nbformat
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from tests.jupyter_ext.process import Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NOT_OURS = ("favicon", "Failed to load resource", "ResizeObserver")
 """What JupyterLab itself says in the console."""
+_SHOWN = "window.jupyterapp.shell.currentWidget"
 
 
 @contextmanager
@@ -65,15 +66,28 @@ class Notebook:
             "([name, given]) => window.jupyterapp.commands.execute(name, given)", [name, arguments]
         )
 
-    def run(self) -> None:
-        """All cells; returns when they have run."""
-        self.command("notebook:run-all-cells")
+    def run(self, cell: int) -> None:
+        """The cell of that number, from 1; returns when it has run."""
+        self._select(cell)
+        self.command("notebook:run-cell")
 
-    def begin(self) -> None:
-        """Run all cells, and do not wait for their end."""
-        self.page.evaluate(
-            "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
-        )
+    def begin(self, cell: int) -> None:
+        """Run a cell, and return when it runs."""
+        self._select(cell)
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-cell'); }")
+        expect(self.prompt(cell)).to_have_text("[*]:")
+
+    def prompt(self, cell: int) -> Locator:
+        """Beside a cell: `[*]:` while it runs.  The kernel's own status tells of widgets, too."""
+        return self.page.locator(".jp-Cell .jp-InputPrompt").nth(cell - 1)
+
+    def interrupt(self, cell: int) -> None:
+        """End a cell that runs."""
+        self.command("notebook:interrupt-kernel")
+        expect(self.prompt(cell)).not_to_have_text("[*]:")
+
+    def _select(self, cell: int) -> None:
+        self.page.evaluate(f"() => {{ {_SHOWN}.content.activeCellIndex = {cell - 1}; }}")
 
     def widget(self, kind: str) -> Locator:
         return self.page.locator(f".{kind}")

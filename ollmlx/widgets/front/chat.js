@@ -3,7 +3,7 @@
 import { button, copied, h, root } from "./dom.js";
 import { Painter } from "./markdown.js";
 import { Answer } from "./answer.js";
-import { Composer } from "./composer.js";
+import { breakLine, Composer } from "./composer.js";
 import { Settings } from "./settings.js";
 
 const NEAR = 40; // pixels from the end at which the log still follows the answer
@@ -113,10 +113,10 @@ class ChatView {
     const send = () => this.transport.tell({ kind: "edit", turn: index, text: input.value });
     input.addEventListener("keydown", (event) => {
       if (event.key === "Escape") back();
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-        event.preventDefault();
-        send();
-      }
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      if (event.shiftKey) breakLine(input);
+      else send();
     });
     place.replaceChildren(input, button("Ask", send, { kind: "primary" }), button("Cancel", back));
     input.focus();

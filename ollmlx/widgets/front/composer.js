@@ -52,9 +52,11 @@ export class Composer {
   }
 
   pressed(event) {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (event.key !== "Enter" || event.isComposing) return;
     event.preventDefault();
-    if (!this.answering) this.ask();
+    // JupyterLab takes Shift+Enter away from fields in an output, so the line is put in by hand.
+    if (event.shiftKey) breakLine(this.input);
+    else if (!this.answering) this.ask();
   }
 
   ask() {
@@ -104,4 +106,9 @@ export class Composer {
     });
     this.previews.replaceChildren(...shown);
   }
+}
+
+/** Begins a line in a text field where the cursor is. */
+export function breakLine(field) {
+  field.setRangeText("\n", field.selectionStart, field.selectionEnd, "end");
 }

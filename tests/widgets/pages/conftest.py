@@ -60,11 +60,12 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def notebook(browser: Browser, jupyter: Server) -> Iterator[Notebook]:
-    """Whose page said nothing in the console but what was expected."""
-    opened = Notebook(browser.new_page(viewport={"width": 1100, "height": 900}), jupyter, TOKEN)
-    opened.page.set_default_timeout(20_000)
+    """Whose page said nothing in the console."""
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    page.set_default_timeout(20_000)
+    opened = Notebook(page, jupyter, TOKEN)
     yield opened
     opened.end()
     assert opened.errors == []
