@@ -9,7 +9,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,10 +21,11 @@ from llama_cpp import mtmd_cpp as mtmd
 from numpy.typing import NDArray
 from PIL import Image
 
-from ollmlx.engine import media
+from ollmlx.engine import llama_published_senses, media
 from ollmlx.engine.jobs import LoadOptions, Medium
 from ollmlx.engine.llama_log import log
 from ollmlx.engine.llama_model import Model
+from ollmlx.engine.llama_published import written
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 
 _KEPT_BYTES = 256 << 20
@@ -64,14 +65,16 @@ class Media:
         params.use_gpu = options.num_gpu != 0
         params.print_timings = params.warmup = False
         params.n_threads = num_threads
-        self._handle = mtmd.mtmd_init_from_file(path.encode(), model.handle, params)
+        view = llama_published_senses.view(path)
+        with written(view) if view else nullcontext(Path(path)) as file:
+            self._handle = mtmd.mtmd_init_from_file(str(file).encode(), model.handle, params)
+            self.size = file.stat().st_size
         if not self._handle:
             raise LoadFailed(f"unable to load model: {path}: {log().errors()}")
         self._width: int = llama.llama_model_n_embd_inp(model.handle)
         self._mrope = mtmd.mtmd_decode_use_mrope(self._handle)
         self.whole = bool(mtmd.mtmd_decode_use_non_causal(self._handle, None))
         """Whether the model wants an image's tokens all at once."""
-        self.size = Path(path).stat().st_size
         self._thread = ThreadPoolExecutor(1, "media")
         self._encoded: OrderedDict[bytes, tuple[int, Future[Pieces]]] = OrderedDict()
 

@@ -13,7 +13,7 @@ from llama_cpp import llama_cpp as llama
 from llguidance import LLTokenizer
 from llguidance.llamacpp import lltokenizer_from_vocab
 
-from ollmlx.engine import llama_published_text
+from ollmlx.engine import llama_published_senses, llama_published_text
 from ollmlx.engine.backend import Report
 from ollmlx.engine.jobs import LoadOptions
 from ollmlx.engine.llama_log import log
@@ -23,8 +23,8 @@ from ollmlx.errors import BadRequest, LoadFailed
 
 _PIECE_BYTES = 64
 _ONE_FILE = (
-    " (if this is one of the models that Ollama keeps in one file with what they see through,"
-    " llama.cpp does not read it: use a GGUF from Hugging Face, hf.co/organisation/repository)"
+    " (if this is a model that sees with what is in the same file, llama.cpp does not know its"
+    " kind: use a GGUF from Hugging Face, hf.co/organisation/repository)"
 )
 
 
@@ -36,7 +36,12 @@ class Model:
         log().clear()
         llama.llama_backend_init()
         self.path = path
-        self.handle = _load(path, options, report)
+        if not Path(path).is_file():
+            raise LoadFailed(f"unable to load model: {path}: no such file")
+        view = llama_published_text.view(path)
+        self.projector = path if view and llama_published_senses.inside(view.file.header) else ""
+        """What it sees with, where that is in the same file; else empty."""
+        self.handle = _load(path, view, options, report)
         self.vocab = llama.llama_model_get_vocab(self.handle)
         self.num_vocab: int = llama.llama_vocab_n_tokens(self.vocab)
         self.adapters = [self._adapter(adapter) for adapter in options.adapters]
@@ -141,13 +146,10 @@ class Model:
         return adapter
 
 
-def _load(path: str, options: LoadOptions, report: Report) -> Any:
-    if not Path(path).is_file():
-        raise LoadFailed(f"unable to load model: {path}: no such file")
+def _load(path: str, view: View | None, options: LoadOptions, report: Report) -> Any:
     params = _params(options)
     progress = _progress(report)
     params.progress_callback = progress
-    view = llama_published_text.view(path)
     if view is None:
         handle = llama.llama_model_load_from_file(path.encode(), params)
     else:

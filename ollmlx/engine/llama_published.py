@@ -9,8 +9,11 @@ Source: `llama/compat` of https://github.com/ollama/ollama.
 
 from __future__ import annotations
 
+import struct
+import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import numpy as np
 from gguf import GGMLQuantizationType, quants
 from numpy.typing import NDArray
 
+from ollmlx.errors import LoadFailed
 from ollmlx.gguf import TYPES, Gguf, Header, TensorInfo, raw_metadata
 from ollmlx.gguf.writing import Value, cut, encoded, laid_out
 
@@ -34,6 +38,11 @@ class Tensor:
     """Rows first."""
     blocks: Callable[[], NDArray[np.uint8]]
     """The bytes, `(*shape[:-1], bytes of a row)`; made when they are asked for."""
+
+    def values(self, rows: Any = slice(None)) -> NDArray[np.float32]:
+        """As numbers, in this shape; `rows` is an index of the first dimension."""
+        kind = GGMLQuantizationType[self.type]
+        return quants.dequantize(self.blocks()[rows], kind).astype(np.float32, copy=False)
 
     def described(self, name: str) -> TensorInfo:
         elements, size = _BLOCKS[self.type]
@@ -127,11 +136,6 @@ class View:
             if name in self.tensors:
                 self.tensors[name] = _floats(self.tensors[name])
 
-    def floats(self, name: str) -> NDArray[np.float32]:
-        """A tensor's values, in its shape."""
-        tensor = self.tensors[name]
-        return _floats(tensor).blocks().view(np.float32).reshape(tensor.shape)
-
 
 @dataclass(frozen=True)
 class Family:
@@ -153,18 +157,27 @@ def has(found: Header, name: str) -> bool:
 
 
 def _floats(tensor: Tensor) -> Tensor:
-    kind = GGMLQuantizationType[tensor.type]
-
-    def blocks() -> NDArray[np.uint8]:
-        values = quants.dequantize(tensor.blocks(), kind).astype(np.float32, copy=False)
-        return np.ascontiguousarray(values).view(np.uint8)
-
-    return Tensor("F32", tensor.shape, blocks)
+    return computed(tensor.shape, tensor.values)
 
 
 def computed(shape: Sequence[int], values: Callable[[], NDArray[np.float32]]) -> Tensor:
     """Floats that are made when they are asked for."""
     return Tensor("F32", tuple(shape), lambda: np.ascontiguousarray(values()).view(np.uint8))
+
+
+def translated(path: str, translate: Callable[[View], None]) -> View | None:
+    """The file changed so; None where nothing changes.
+
+    Raises `LoadFailed` for one that is not what its family's are.
+    """
+    view = View(path)
+    try:
+        translate(view)
+    except (IndexError, KeyError, TypeError, ValueError, struct.error) as error:
+        raise LoadFailed(
+            f"unable to load model: {path}: not a {view.arch} model as Ollama made them: {error}"
+        ) from error
+    return view if view.changed else None
 
 
 class Content:
@@ -180,9 +193,9 @@ class Content:
         self._made: tuple[int, NDArray[np.uint8]] = -1, np.empty(0, np.uint8)
         self.size = self._starts[-1] + self._sizes[-1]
 
-    def read(self, at: int, count: int) -> Iterator[NDArray[np.uint8]]:
+    def read(self, at: int = 0, count: int | None = None) -> Iterator[NDArray[np.uint8]]:
         """At most `count` bytes from `at` on, in pieces; fewer only at the end."""
-        end = min(at + count, self.size)
+        end = self.size if count is None else min(at + count, self.size)
         while at < end:
             number = bisect_right(self._starts, at) - 1
             begin = at - self._starts[number]
@@ -202,3 +215,19 @@ class Content:
             )
             self._made = number, flat
         return self._made[1]
+
+
+@contextmanager
+def written(view: View) -> Iterator[Path]:
+    """A file of it that is there for a while.  Raises `LoadFailed` where there is no room."""
+    with tempfile.NamedTemporaryFile(prefix="ollmlx-", suffix=".gguf") as file:
+        try:
+            for piece in Content(view).read():
+                file.write(piece)
+            file.flush()
+        except OSError as error:
+            raise LoadFailed(
+                f"unable to load model: {view.file.path}: cannot write what it sees with to"
+                f" {file.name}: {error.strerror}"
+            ) from error
+        yield Path(file.name)

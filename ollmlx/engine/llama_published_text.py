@@ -8,9 +8,8 @@ Source: `llama/compat/llama-ollama-compat.cpp` of https://github.com/ollama/olla
 import base64
 import struct
 
-from ollmlx.engine.llama_published import SENSES, Family, View, has, marked, sees
+from ollmlx.engine.llama_published import SENSES, Family, View, has, marked, sees, translated
 from ollmlx.engine.llama_published_gemma import GEMMA3, GEMMA3N, GEMMA4
-from ollmlx.errors import LoadFailed
 from ollmlx.gguf import BadGguf, Header, header
 
 _LLAMA3_TEXT_END, _LLAMA3_TURN_END = 128001, 128009
@@ -34,14 +33,7 @@ def view(path: str) -> View | None:
     family = FAMILIES.get(found.arch)
     if family is None or not family.published(found):
         return None
-    translated = View(path)
-    try:
-        family.translate(translated)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise LoadFailed(
-            f"unable to load model: {path}: not a {found.arch} model as Ollama made them: {error}"
-        ) from error
-    return translated if translated.changed else None
+    return translated(path, family.translate)
 
 
 def _always(found: Header) -> bool:
@@ -108,12 +100,12 @@ def _qwen25vl(view: View) -> None:
 
 
 def _is_qwen3vl(found: Header) -> bool:
-    return found.key("rope.dimension_sections") is None
+    return sees(found) or found.key("rope.dimension_sections") is None
 
 
 def _qwen3vl(view: View) -> None:
     sections = [*view.key("rope.mrope_section", [24, 20, 20])[:3], 0]
-    view.put(f"{view.arch}.rope.dimension_sections", sections)
+    view.default(f"{view.arch}.rope.dimension_sections", sections)
     layers = view.key("vision.deepstack_visual_indexes", [])
     view.default(f"{view.arch}.n_deepstack_layers", len(layers))
     view.hide(*SENSES)

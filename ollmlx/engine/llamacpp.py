@@ -131,8 +131,8 @@ class LlamaCppBackend:
         """Returns whether answers may go on past a full window."""
         slots = min(self._options.num_parallel, _MOST_SEQUENCES)
         chunk = max(self._options.num_batch, slots, 1)
-        if self._options.projector:
-            self._media = self._open_media()
+        if projector := self._options.projector or self._model.projector:
+            self._media = Media(projector, self._model, self._options, self._threads.settled)
             if self._media.whole:
                 chunk = max(chunk, _LARGEST_WHOLE)
 
@@ -149,10 +149,6 @@ class LlamaCppBackend:
             self._model, context, cache, self._threads, self._num_ctx, slots, self._media
         )
         return cache.can_shift
-
-    def _open_media(self) -> Media:
-        projector, threads = self._options.projector, self._threads.settled
-        return Media(projector, self._model, self._options, threads)
 
     def _open_embedder(self) -> Embedder:
         return Embedder(self._model, self._options, self._num_ctx, self._threads.settled)
