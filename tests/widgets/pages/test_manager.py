@@ -1,15 +1,154 @@
-"""`ollmlx.ModelManager` in a real browser, with a registry that is slow."""
+"""`ollmlx.ModelManager` in JupyterLab, with a registry whose pace the tests set."""
 
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.misbehaving import Misbehaving, misbehaving
+from tests.store.shelf import write_gguf
 from tests.widgets.browser import Notebook
 
-MANAGER = "import ollmlx\nollmlx.ModelManager()"
+CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
+SIZE = 3 << 20
 
 
-def test_x(notebook: Notebook, folder):
-    notebook.open(folder, "models.ipynb", MANAGER)
-    notebook.run()
-    models = notebook.widget("ollmlx-manager")
-    models.get_by_label("Load echo:latest").click()
-    models.get_by_text("Load", exact=True).last.wait_for()
-    notebook.page.wait_for_timeout(1500)
-    notebook.page.screenshot(path="/tmp/J_2.png")
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Misbehaving]:
+    header = write_gguf(tmp_path_factory.mktemp("gguf") / "w.gguf").read_bytes()
+    with misbehaving() as running:
+        weights = header + random.Random(1).randbytes(SIZE)
+        running.add("me/m", "1", CONFIG, model=weights)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def models(notebook: Notebook, folder: Path) -> Locator:
+    notebook.open(folder, "models.ipynb", "import ollmlx\nollmlx.ModelManager()")
+    notebook.run(1)
+    return notebook.widget("ollmlx-manager")
+
+
+@pytest.fixture(scope="module")
+def server(notebook: Notebook) -> Iterator[httpx.Client]:
+    """The same server, for somebody else."""
+    headers = {"Authorization": f"token {notebook.token}"}
+    mount = notebook.server.note["mount"]
+    with httpx.Client(base_url=mount, headers=headers, trust_env=False, timeout=20) as http:
+        yield http
+
+
+def listed(models: Locator, label: str) -> Locator:
+    """The rows of one of the lists."""
+    return models.get_by_role("list", name=label).get_by_role("listitem")
+
+
+def test_a_pull_is_watched_paused_gone_on_with_and_then_installed(
+    models: Locator, registry: Misbehaving
+):
+    registry.seconds_per_mib = 2
+    name = f"http://{registry.host}/me/m:1"
+    models.get_by_label("Search for models").fill(name)
+    models.get_by_role("button", name="Pull the model of this name").click()
+    job = listed(models, "Jobs").first
+    expect(job).to_contain_text(re.compile(r"of 3\.1 MB|of 3 MB"))
+    expect(job).to_contain_text(re.compile(r"[kM]B/s.* left"))
+    job.get_by_role("button", name="Pause").click()
+    expect(job).to_contain_text("paused")
+    registry.seconds_per_mib = 0
+    job.get_by_role("button", name="Resume").press("Enter")
+    expect(job).to_contain_text("done")
+    expect(listed(models, "Installed models").filter(has_text="me/m:1")).to_contain_text("3 MB")
+    job.get_by_role("button", name="Remove").click()
+    expect(listed(models, "Jobs")).to_have_count(0)
+
+
+def test_a_pull_is_cancelled_after_a_question(models: Locator, registry: Misbehaving):
+    registry.add("me/other", "1", CONFIG, model=random.Random(2).randbytes(SIZE))
+    registry.seconds_per_mib = 5
+    models.get_by_label("Search for models").fill(f"http://{registry.host}/me/other:1")
+    models.get_by_role("button", name="Pull the model of this name").click()
+    job = listed(models, "Jobs").first
+    job.get_by_role("button", name="Cancel the pull").click()
+    models.page.keyboard.press("Escape")
+    expect(job.get_by_role("group")).to_have_count(0)
+    expect(job.get_by_role("button", name="Cancel the pull")).to_be_focused()
+    models.page.keyboard.press("Enter")
+    job.get_by_role("button", name="Yes, cancel it").click()
+    expect(listed(models, "Jobs")).to_have_count(0)
+    registry.seconds_per_mib = 0
+
+
+def test_a_model_is_loaded_with_the_arithmetic_shown_then_pinned_and_unloaded(models: Locator):
+    models.get_by_role("button", name="Load echo:latest").click()
+    panel = models.get_by_role("group", name="Load echo:latest")
+    expect(panel).to_contain_text("Fits in memory.")
+    expect(panel).to_contain_text(
+        re.compile(r"of weights \+ .* a token x \d+ tokens x \d+ at once")
+    )
+    panel.get_by_label("Context (tokens)").fill("512")
+    panel.get_by_label("Context (tokens)").press("Tab")
+    expect(panel).to_contain_text("x 512 tokens")
+    panel.get_by_role("button", name="Load").click()
+    running = listed(models, "Running models")
+    expect(running).to_contain_text(re.compile(r"echo:latest\s*goes in .*512 tokens of context"))
+    running.get_by_role("button", name="Pin echo:latest", exact=True).click()
+    expect(running).to_contain_text("stays loaded")
+    running.get_by_role("button", name="Unload echo:latest").click()
+    expect(running).to_have_count(0)
+
+
+def test_what_others_load_and_delete_is_seen(models: Locator, server: httpx.Client):
+    server.post("/api/generate", json={"model": "parrot", "prompt": ""}).raise_for_status()
+    expect(listed(models, "Running models")).to_contain_text("parrot:latest")
+    server.post("/api/ollmlx/unload", json={"model": "parrot"}).raise_for_status()
+    expect(listed(models, "Running models")).to_have_count(0)
+
+
+def test_a_model_is_deleted_after_a_question(models: Locator, server: httpx.Client):
+    row = listed(models, "Installed models").filter(has_text="me/m:1")
+    row.get_by_role("button", name=re.compile("^Delete")).click()
+    expect(row).to_contain_text("from the disk?")
+    row.get_by_role("button", name="Cancel").click()
+    expect(row.get_by_role("group")).to_have_count(0)
+    row.get_by_role("button", name=re.compile("^Delete")).click()
+    row.get_by_role("button", name="Yes, delete").click()
+    expect(row).to_have_count(0)
+    names = [model["name"] for model in server.get("/api/tags").json()["models"]]
+    assert not any("me/m:1" in name for name in names)
+
+
+def test_curated_models_are_found(models: Locator):
+    models.get_by_label("Search for models").fill("llama3.2")
+    models.get_by_label("Search for models").press("Enter")
+    expect(listed(models, "Found models").first).to_contain_text(re.compile("llama3.2.*curated"))
+
+
+def test_a_conversion_is_asked_for_with_a_name_and_its_failure_is_told(models: Locator):
+    models.get_by_role("button", name="Convert or quantise echo:latest").click()
+    panel = models.get_by_role("group", name="Convert echo:latest")
+    panel.get_by_label("Quantisation").select_option("int4")
+    expect(panel.get_by_label("Name")).to_have_value("echo:latest-int4")
+    panel.get_by_role("button", name="Begin").click()
+    job = listed(models, "Jobs").first
+    expect(job).to_contain_text("failed")
+    expect(job.locator(".ollmlx-error")).to_contain_text("echo:latest has no weights to convert")
+
+
+def test_names_are_never_html(models: Locator, notebook: Notebook):
+    expect(listed(models, "Installed models").filter(has_text="<img src=x")).to_have_count(1)
+    assert models.locator("img").count() == 0
+    assert "owned" not in notebook.page.title()
+
+
+def test_the_keyboard_alone_reaches_everything(models: Locator):
+    buttons = models.locator("button, input").all()
+    assert all(button.get_attribute("tabindex") is None for button in buttons)
+    models.get_by_role("button", name="Copy the address").focus()
+    for _ in range(3):
+        models.page.keyboard.press("Tab")
+    assert models.evaluate("(element) => element.contains(document.activeElement)")
