@@ -71,7 +71,7 @@ function commands(app, lab, { icon, mount, panel }) {
   };
   const open = () => app.shell.activateById(panel.id);
   add("open", "Local models", "Install, load and watch local language models", open, { icon });
-  const chat = ({ cwd, model }) => chatNotebook(app, cwd ?? "", model ?? "");
+  const chat = ({ cwd, model }) => chatNotebook(app, lab, cwd ?? "", model ?? "");
   add("chat", "Local chat", "A notebook with a chat with a local language model", chat, { icon });
   add("unload", "Unload all local models", "Free the memory of models that nobody uses", () => mount.unloadAll());
   const copy = () => lab.Clipboard.copyToSystem(mount.address);
