@@ -43,10 +43,13 @@ class Room:
         """Requests that came through `exchange`, and their methods."""
         self._stopping = threading.Lock()
 
-    def start(self) -> None:
-        """Start the thread; returns when its loop runs and the store is tidy."""
+    def start(self, take_over: bool = True) -> None:
+        """Start the thread; returns when its loop runs and the store is tidy.
+
+        `take_over`: go on with the jobs that servers before this one have left.
+        """
         self._thread.start()
-        self._call(self._settle() if self._has_store else asyncio.sleep(0)).result()
+        self._call(self._settle(take_over) if self._has_store else asyncio.sleep(0)).result()
 
     def open_door(self, host: str, port: int, secret: str = "") -> int:
         """Listen for plain clients; port 0 is any free one.  With a secret only `/t/<secret>/…` is
@@ -138,9 +141,10 @@ class Room:
             self._exchanges.pop(task, None)
             put(last)
 
-    async def _settle(self) -> None:
+    async def _settle(self, take_over: bool) -> None:
         await tidy(self._engine)
-        await adopt(self._engine)
+        if take_over:
+            await adopt(self._engine)
 
     async def _shut(self) -> None:
         for door in self._doors:

@@ -50,7 +50,7 @@ def own_engine() -> Iterator[Server]:
     # It is the command that says what went wrong.
     logging.getLogger("tornado").setLevel(logging.CRITICAL)
     room, secret = Room(settings.from_environment()), secrets.token_urlsafe(16)
-    room.start()
+    room.start(take_over=False)  # a command does what it was asked to, and no more
     try:
         port = room.open_door("127.0.0.1", 0, secret)
         yield Server(f"http://127.0.0.1:{port}/t/{secret}", "an engine of its own")
