@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,19 +140,24 @@ def test_a_model_that_is_not_there_ends_the_batch(server: StandIn):
     assert len(server.asked) <= 16
 
 
-def interrupt_at(row: str) -> Any:
+def interrupt_at(row: str, noticed: threading.Event) -> Any:
+    """Answers no further row before the interrupt is noticed."""
+
     def script(request: dict[str, Any]) -> dict[str, Any]:
         if said(request) == row:
             os.kill(os.getpid(), signal.SIGINT)
+            noticed.wait(30)
         return echo(request)
 
     return script
 
 
 def test_an_interrupted_batch_goes_on_where_it_was(server: StandIn):
-    server.script = interrupt_at("Row 50")
+    noticed = threading.Event()
+    server.script = interrupt_at("Row 50", noticed)
     with pytest.raises(Stopped, match="of 100 rows; they are kept") as caught:
         ollmlx.map(range(100), "Row {}", model="m", parallel=2)
+    noticed.set()
     assert "rows; they are kept" in caught.value._render_traceback_()[0]
     asked = len(server.asked)
     server.script = echo
