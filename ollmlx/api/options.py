@@ -92,7 +92,7 @@ def load_options(
     """How to load the model, and which of those options nobody asked for."""
     named = {n: options[n] for n in LoadOptions.__struct_fields__ if n in options}
     default = settings.context_length or fit.default_context()
-    least = MIN_CONTEXT_SEEING if model.projectors else MIN_CONTEXT
+    least = MIN_CONTEXT_SEEING if model.projectors or model.one_file else MIN_CONTEXT
     context = max(least, int(named.get("num_ctx", default)))
     if trained := model.details.context_length:
         context = min(context, trained)

@@ -46,6 +46,8 @@ def _gguf_elements(found: Header) -> int:
     if found.key("pooling_type") is not None:
         return 0
     layers, heads = found.key("block_count", 0), found.key("attention.head_count", 1)
+    if rank := found.key("attention.kv_lora_rank"):  # compressed, whatever each head has of it
+        return int(layers * (2 * rank + found.key("rope.dimension_count", 0)))
     kv_heads = found.key("attention.head_count_kv", heads)
     most = max(heads) if isinstance(heads, list) else heads
     width = found.key("embedding_length", 0) // (most or 1)

@@ -49,3 +49,9 @@ class Model:
     remote_host: str = ""
     """URL of the server that runs it; empty for what this one runs."""
     remote_model: str = ""
+
+    @property
+    def one_file(self) -> bool:
+        """Whether it sees or hears with what is in its GGUF, as those of Ollama's library do."""
+        senses = {"vision", "audio"}.intersection(self.capabilities)
+        return self.format == "gguf" and bool(senses) and not self.projectors

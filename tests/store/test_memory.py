@@ -1,8 +1,11 @@
 """What a model needs of memory beside its weights."""
 
+import numpy as np
+
 from ollmlx.settings import Settings
 from ollmlx.store.library import Library
 from ollmlx.store.memory import Needs, needs
+from tests.convert.tiny import write_gguf
 
 
 def test_both_formats_of_one_model_need_the_same_cache(toy, tmp_path):
@@ -16,3 +19,19 @@ def test_both_formats_of_one_model_need_the_same_cache(toy, tmp_path):
 def test_an_embedder_keeps_no_cache(toy_bert, tmp_path):
     model = Library(Settings(models=tmp_path)).find(str(toy_bert))
     assert needs(model, "f16") == Needs(0, 3)
+
+
+def test_compressed_attention_needs_the_same_cache_however_a_file_tells_it(tmp_path):
+    sizes = {"block_count": 2, "attention.kv_lora_rank": 512, "rope.dimension_count": 64}
+    forms = {
+        "deepseek2": {"head_count_kv": 1, "key_length": 576, "value_length": 512},
+        "glm4moelite": {"head_count_kv": 20, "key_length": 256, "value_length": 256},
+    }
+    library, needed = Library(Settings(models=tmp_path)), set()
+    for arch, attention in forms.items():
+        keys = sizes | {f"attention.{name}": value for name, value in attention.items()}
+        meta = {"general.architecture": arch} | {f"{arch}.{k}": v for k, v in keys.items()}
+        path = tmp_path / f"{arch}.gguf"
+        write_gguf(path, meta, {"output.weight": np.zeros((2, 2), np.float32)})
+        needed.add(needs(library.find(str(path)), "f16").cache_per_token)
+    assert needed == {2 * (576 + 512) * 2}
