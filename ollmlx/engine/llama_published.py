@@ -42,7 +42,7 @@ class Tensor:
     def values(self, rows: Any = slice(None)) -> NDArray[np.float32]:
         """As numbers, in this shape; `rows` is an index of the first dimension."""
         kind = GGMLQuantizationType[self.type]
-        return quants.dequantize(self.blocks()[rows], kind).astype(np.float32, copy=False)
+        return np.asarray(quants.dequantize(self.blocks()[rows], kind), np.float32)
 
     def described(self, name: str) -> TensorInfo:
         elements, size = _BLOCKS[self.type]
@@ -223,7 +223,7 @@ def written(view: View) -> Iterator[Path]:
     with tempfile.NamedTemporaryFile(prefix="ollmlx-", suffix=".gguf") as file:
         try:
             for piece in Content(view).read():
-                file.write(piece)
+                file.write(piece.data)
             file.flush()
         except OSError as error:
             raise LoadFailed(

@@ -1,5 +1,7 @@
 """Eyes inside a model's file, as Ollama's library has them, see what those in a second file see."""
 
+import resource
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,13 @@ from numpy.typing import NDArray
 from ollmlx.engine.jobs import LoadOptions, Medium
 from ollmlx.engine.llama_media import Media
 from ollmlx.engine.llama_model import Model
+from ollmlx.engine.llama_published import written
+from ollmlx.engine.llama_published_senses import view
+from ollmlx.errors import LoadFailed
 from ollmlx.gguf import Gguf
+from ollmlx.gguf.writing import encoded
 from tests.convert.running import smollm2
+from tests.convert.tiny import write_gguf
 from tests.engine.published_eyes import EYES, Meta, write
 from tests.toy_vision import picture
 
@@ -55,3 +62,104 @@ def test_eyes_inside_a_model_see_as_those_beside_it(
     assert np.isfinite(ours).all()
     assert ours.std() > 0
     assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("arch", "theirs", "ours", "names"),
+    [
+        (
+            "deepseekocr",
+            {"vision.head_count": 16, "sam.head_count": 12, "vision.block_count": 24},
+            {
+                "clip.vision.projector_type": "deepseekocr",
+                "clip.vision.attention.head_count": 16,
+                "clip.vision.sam.head_count": 12,
+                "clip.vision.block_count": 24,
+                "clip.vision.window_size": 14,
+            },
+            {
+                "s.position_embd": "v.sam.pos_embd.weight",
+                "s.blk.0.attn.rel_pos_h": "v.sam.blk.0.attn.pos_h.weight",
+                "s.blk.0.norm1.weight": "v.sam.blk.0.pre_ln.weight",
+                "v.blk.0.self_attn.qkv_proj.weight": "v.blk.0.attn_qkv.weight",
+                "v.blk.0.layer_norm1.weight": "v.blk.0.ln1.weight",
+                "v.pre_layrnorm.weight": "v.pre_ln.weight",
+                "mm.layers.weight": "mm.model.fc.weight",
+                "mm.image_newline": "v.image_newline",
+            },
+        ),
+        (
+            "llama4",
+            {"vision.layer_norm_epsilon": 0.5, "vision.pixel_shuffle_ratio": 0.25},
+            {
+                "clip.vision.projector_type": "llama4",
+                "clip.vision.attention.layer_norm_epsilon": 0.5,
+                "clip.vision.projector.scale_factor": 4,
+                "clip.use_gelu": True,
+            },
+            {
+                "v.positional_embedding_vlm": "v.position_embd.weight",
+                "v.vision_adapter.mlp.fc1.weight": "mm.model.mlp.1.weight",
+                "mm.linear_1.weight": "mm.model.fc.weight",
+                "v.blk.0.mlp.fc1.weight": "v.blk.0.ffn_up.weight",
+                "v.blk.0.attn_norm.weight": "v.blk.0.ln1.weight",
+            },
+        ),
+        (
+            "gemma4",
+            {"embedding_length": 64, "audio.block_count": 12},
+            {
+                "clip.has_audio_encoder": True,
+                "clip.has_vision_encoder": False,
+                "clip.audio.projector_type": "gemma4a",
+                "clip.audio.projection_dim": 64,
+                "clip.audio.block_count": 12,
+            },
+            {
+                "a.blk.0.ln1.weight": "a.blk.0.attn_pre_norm.weight",
+                "a.blk.0.ln2.weight": "a.blk.0.attn_post_norm.weight",
+                "a.blk.0.layer_pre_norm.weight": "a.blk.0.ln2.weight",
+                "a.blk.0.linear_pos.weight": "a.blk.0.attn_k_rel.weight",
+                "a.pre_encode.out.weight": "a.input_projection.weight",
+                "mm.a.fc.weight": "a.pre_encode.out.weight",
+            },
+        ),
+    ],
+)
+def test_a_published_projector_says_what_mtmd_reads(
+    tmp_path: Path, arch: str, theirs: Meta, ours: Meta, names: dict[str, str]
+) -> None:
+    meta = {"general.architecture": arch} | {f"{arch}.{k}": v for k, v in theirs.items()}
+    tensors = {name: np.zeros((8, 8), np.float32) for name in [*names, "output.weight"]}
+    write_gguf(tmp_path / "both.gguf", meta, tensors)
+    found = view(str(tmp_path / "both.gguf"))
+    assert found
+    with written(found) as path:
+        read = Gguf(path)
+        assert read.arch == "clip"
+        assert {name: read.meta[name] for name in ours} == ours
+        assert sorted(read.tensors) == sorted(names.values())
+    assert not path.exists()
+
+
+def test_the_first_llavas_are_told_what_they_are(tmp_path: Path) -> None:
+    meta = {"general.architecture": "clip", "clip.has_vision_encoder": True}
+    write_gguf(tmp_path / "mmproj.gguf", meta, {"mm.0.weight": np.zeros((8, 8), np.float32)})
+    found = view(str(tmp_path / "mmproj.gguf"))
+    assert found
+    assert found.keys["clip.projector_type"] == encoded("mlp")
+
+
+def test_a_full_disk_is_told(tmp_path: Path, tokenizer: Meta) -> None:
+    files = write(tmp_path, EYES["gemma3"], tokenizer)
+    found = view(str(files.both))
+    assert found
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(LoadFailed, match="cannot write what it sees with"), written(found):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
