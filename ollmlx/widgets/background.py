@@ -28,9 +28,11 @@ class Background:
         return future
 
     def close(self) -> None:
-        """End all work."""
-        if self._loop:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        """End all work; once more is fine."""
+        with self._starting:
+            if self._loop:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._loop = None
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._starting:
@@ -44,13 +46,17 @@ class Background:
 def _work(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(_end_all())
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
+
+
+async def _end_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _tell(future: "Future[None]") -> None:

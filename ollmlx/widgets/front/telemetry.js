@@ -16,7 +16,7 @@ const COLOURS = ["#1f77b4", "#e07b00", "#2ca02c", "#c44e9c", "#8c6d31", "#17a2b8
 const CHARTS = [
   { title: "Tokens a second", lines: [(model) => model.tokens_per_second], write: short },
   {
-    title: "Batch, and requests that wait (dashed)",
+    title: "Batch (dashed: waiting)",
     lines: [(model) => model.batch, (model) => model.waiting],
     write: (value) => value.toFixed(0),
   },

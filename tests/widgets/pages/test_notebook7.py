@@ -1,0 +1,61 @@
+"""The widgets in Notebook 7, in dark colours and in a narrow window."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.widgets.browser import Notebook
+
+CHAT = "import ollmlx\nollmlx.Chat('echo', compare='parrot')"
+MODELS = "ollmlx.ModelManager()"
+
+
+@pytest.fixture(scope="module")
+def opened(notebook: Notebook, folder: Path) -> Notebook:
+    notebook.open(folder, "seven.ipynb", CHAT, MODELS, app="notebooks")
+    notebook.run(1)
+    notebook.run(2)
+    return notebook
+
+
+def test_it_chats_and_manages(opened: Notebook):
+    chat = opened.widget("ollmlx-chat")
+    chat.get_by_label("Your question").fill("*hello*")
+    chat.get_by_label("Your question").press("Enter")
+    expect(chat.locator(".ollmlx-text em")).to_have_text(["hello", "hello"])
+    models = opened.widget("ollmlx-manager")
+    expect(models.get_by_role("list", name="Running models")).to_contain_text("goes in")
+
+
+def test_a_narrow_page_puts_things_below_one_another(opened: Notebook):
+    replies = opened.widget("ollmlx-chat").locator("article")
+    wide = [reply.bounding_box() for reply in replies.all()]
+    assert wide[0]["y"] == wide[1]["y"]
+    opened.page.set_viewport_size({"width": 420, "height": 800})
+    expect(replies.first).to_be_visible()
+    narrow = [reply.bounding_box() for reply in replies.all()]
+    assert narrow[0]["y"] < narrow[1]["y"]
+    for kind in ("ollmlx-chat", "ollmlx-manager"):
+        widget = opened.widget(kind)
+        assert widget.evaluate("(element) => element.scrollWidth <= element.clientWidth")
+
+
+def test_colours_follow_the_theme(opened: Notebook):
+    chat = opened.widget("ollmlx-chat")
+    colours = (
+        "(element) => [getComputedStyle(element).color, getComputedStyle(element).backgroundColor]"
+    )
+    ink, ground = (brightness(colour) for colour in chat.evaluate(colours))
+    assert ink < ground
+    opened.theme("JupyterLab Dark")
+    ink, ground = (brightness(colour) for colour in chat.evaluate(colours))
+    assert ink > ground
+
+
+def brightness(colour: str) -> float:
+    """Of `rgb(…)` or `rgba(…)`, laid on white."""
+    red, green, blue, *alpha = map(float, re.findall(r"[\d.]+", colour))
+    share = alpha[0] if alpha else 1.0
+    return (red + green + blue) / 3 * share + 255 * (1 - share)

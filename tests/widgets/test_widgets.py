@@ -1,0 +1,152 @@
+"""The kernel's side of the widgets, without a page: what is asked of the server, what is told."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ollama import ChatResponse
+
+from ollmlx import Chat, ModelManager, Telemetry, TokenView
+from ollmlx.widgets.chat import NotInNotebook
+from ollmlx.widgets.tokens import NoLogprobs
+from ollmlx.widgets.widget import Said, Widget
+from tests.stand_in import StandIn, standing_in
+
+NOBODY = "http://127.0.0.1:9"
+
+
+class Page:
+    """What a widget told it, and a way to wait for more."""
+
+    def __init__(self, widget: Widget) -> None:
+        self.widget, self.told = widget, list[Said]()
+        self._more = threading.Condition()
+        # A page is at the other end of a comm, which there is not without a kernel.
+        widget.send = self._take
+
+    def _take(self, said: Said) -> None:
+        with self._more:
+            self.told.append(said)
+            self._more.notify_all()
+
+    def ask(self, **said: Any) -> None:
+        self.widget._handle_custom_msg(said, [])
+
+    def until(self, holds: Callable[[Said], bool]) -> Said:
+        """The first message that is as wanted."""
+        found: list[Said] = []
+        with self._more:
+            assert self._more.wait_for(lambda: found.extend(filter(holds, self.told)) or found, 20)
+        return found[0]
+
+    def kind(self, kind: str) -> Said:
+        return self.until(lambda said: said["kind"] == kind)
+
+
+@pytest.fixture
+def server():
+    with standing_in() as stand_in:
+        yield stand_in
+
+
+def test_a_chat_chooses_a_loaded_model_and_answers(server: StandIn):
+    chat = Chat(system="Be brief", options={"seed": 1}, host=server.url)
+    page = Page(chat)
+    page.ask(kind="hello")
+    assert page.kind("settings")["settings"]["models"] == ["m:1b"]
+    page.ask(kind="ask", text="Hi", images=[])
+    page.kind("idle")
+    assert "".join(said["text"] for said in page.told if said["kind"] == "delta") == "Good day!"
+    assert page.kind("end")["reply"]["tokens_per_second"] == 2.0
+    assert server.asked[0]["options"] == {"seed": 1}
+    assert [message["content"] for message in chat.messages] == ["Be brief", "Hi", "Good day!"]
+    assert chat.markdown() == "*Be brief*\n\n> Hi\n\n**m:1b**\n\nGood day!"
+    chat.close()
+
+
+def test_stop_hangs_up(server: StandIn):
+    server.endless = True
+    chat = Chat("m:1b", host=server.url)
+    page = Page(chat)
+    page.ask(kind="ask", text="Hi", images=[])
+    page.kind("delta")
+    page.ask(kind="stop")
+    assert page.kind("end")["reply"]["done_reason"] == "stopped"
+    assert server.left.wait(10)
+    assert chat.conversation.turns[0].replies[0].text.startswith("Good day!")
+    chat.close()
+
+
+def test_closing_a_widget_ends_its_work(server: StandIn):
+    server.endless = True
+    chat = Chat("m:1b", host=server.url)
+    page = Page(chat)
+    page.ask(kind="ask", text="Hi", images=[])
+    page.kind("delta")
+    chat.close()
+    assert server.left.wait(10)
+
+
+def test_what_is_wrong_is_said_in_the_place_of_an_answer(server: StandIn):
+    page = Page(Chat("missing", host=server.url))
+    page.ask(kind="ask", text="Hi", images=[])
+    assert page.kind("end")["reply"]["error"] == "model 'missing' not found"
+    page.widget.close()
+
+
+def test_without_a_server_a_chat_says_so():
+    page = Page(Chat("m", host=NOBODY))
+    page.ask(kind="hello")
+    assert "connect" in page.kind("error")["text"].lower()
+    page.widget.close()
+
+
+def test_a_conversation_needs_a_notebook_to_become_a_cell():
+    with pytest.raises(NotInNotebook, match="there is no notebook"):
+        Chat("m").to_cell()
+
+
+def test_a_manager_carries_requests_below_the_api_and_no_others(server: StandIn):
+    page = Page(ModelManager(server.url))
+    page.ask(kind="call", page="p", id=1, method="GET", path="/api/version", body=None)
+    page.ask(kind="call", page="p", id=2, method="GET", path="/secrets", body=None)
+    page.ask(kind="call", page="p", id=3, method="GET", path="/api/nowhere", body=None)
+    answers = {number: page.until(lambda s, n=number: s.get("id") == n) for number in (1, 2, 3)}
+    assert answers[1]["answer"] == {"version": "0.0.0"}
+    assert answers[2]["error"] == "/secrets is not below /api/"
+    assert answers[3]["error"].startswith("the server answered 500")
+    page.ask(kind="endpoint", page="p", id=4)
+    assert page.until(lambda said: said.get("id") == 4)["answer"] == server.url
+    page.widget.close()
+
+
+def test_a_page_that_follows_is_told_that_there_is_no_server():
+    page = Page(Telemetry(NOBODY))
+    page.ask(kind="follow", page="p")
+    assert page.kind("lost")["page"] == "p"
+    page.ask(kind="leave", page="p")
+    page.widget.close()
+
+
+def test_a_page_without_widgets_reads_a_table(server: StandIn):
+    bundle, _ = ModelManager(server.url)._repr_mimebundle_()
+    assert bundle["text/markdown"] == "| Model | Bytes |\n|---|--:|\n| `m:1b` | 2000000 |"
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_a_token_view_wants_an_answer_with_log_probabilities():
+    bare = ChatResponse(model="m", message={"role": "assistant", "content": "x"})  # type: ignore[arg-type]  # pydantic takes it
+    with pytest.raises(NoLogprobs, match="logprobs=True"):
+        TokenView(bare)
+
+
+def test_a_token_view_reads_as_a_table_of_what_was_least_sure():
+    top = [{"token": "a", "logprob": -0.5}, {"token": "|", "logprob": -2.0}]
+    entry = {"token": "a", "logprob": -0.5, "top_logprobs": top}
+    said = ChatResponse.model_validate(
+        {"model": "m", "message": {"role": "assistant", "content": "a"}, "logprobs": [entry]}
+    )
+    view = TokenView(said)
+    assert view.tokens[0]["probability"] == pytest.approx(0.6065, abs=1e-4)
+    assert view.markdown().endswith("| `a` | 60.7% | `∣` 13.5% |")  # noqa: RUF001  # a look-alike of the bar
