@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors"},
-    {"settings", "names", "origins", "body", "gguf"},
+    {"settings", "names", "origins", "body", "gguf", "sight"},
     {"wire"},
     {"store", "prompt", "engine", "client"},
     {"batch"},
@@ -28,7 +28,7 @@ ONLY = {
     "widgets": {"client", "errors"},
     "jupyter_ext": {"room", "http", "origins", "settings", "errors"},
 }
-HEAVY = ("llama_cpp", "mlx", "mlx_lm", "torch", "transformers")
+HEAVY = ("llama_cpp", "mlx", "mlx_lm", "mlx_vlm", "torch", "transformers")
 
 
 def files() -> list[Path]:

@@ -6,8 +6,9 @@ One thread makes, uses and closes a backend: MLX's streams belong to the thread 
 import itertools
 from collections import deque
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -15,7 +16,8 @@ from mlx.utils import tree_flatten
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import make_prompt_cache
 
-from ollmlx.engine import mlx_cuda, mlx_device
+from ollmlx import sight
+from ollmlx.engine import media, mlx_cuda, mlx_device
 from ollmlx.engine.backend import Report
 from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOptions, ModelInfo
 from ollmlx.engine.mlx_embed import Embedder
@@ -25,6 +27,9 @@ from ollmlx.engine.mlx_rows import Row
 from ollmlx.engine.mlx_sampling import Widened
 from ollmlx.engine.mlx_vocabulary import Vocabulary
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
+
+if TYPE_CHECKING:  # it imports mlx-vlm, which need not be there
+    from ollmlx.engine.mlx_seeing import Seeing
 
 _IDLE_CHUNK = 2048
 """Prompt tokens read in a step while no answer waits for it."""
@@ -42,9 +47,10 @@ class MlxBackend:
         folder = Path(path)
         mlx_device.prepare(options)
         config = read_config(folder)
-        self._has_eyes = "vision_config" in config
         self._words = Vocabulary(folder, config)
-        self._model = load_weights(folder, config, options.adapters, report)
+        self._blind = _blindness(config)
+        self._sight = None if self._blind else _seeing(folder, config, options, report)
+        self._model = self._sight or _reading(folder, config, options, report)
         on_cuda = mx.cuda.is_available() and not mlx_device.on_cpu()
         if on_cuda:
             mlx_cuda.flatten_rows(self._model)
@@ -72,13 +78,14 @@ class MlxBackend:
         return self._words.detokenize(tokens)
 
     def look(self, files: list[bytes]) -> list[list[int]]:
-        reason = "this model does not support image input"
-        if self._has_eyes:
-            reason += ": MLX models read text only here, so use a GGUF of it with its projector"
-        raise BadRequest(reason)
+        if self._sight is None:
+            raise BadRequest(self._blind)
+        return [self._sight.look(file) for file in files]
 
     def submit(self, job: Generate) -> None:
         try:
+            if job.media and self._sight is None:
+                raise BadRequest(self._blind)
             self._waiting.append(Row(job, self._words, self.info.num_ctx, self.info.num_vocab))
         except OllmlxError as error:
             self._events.append(Failed(job.id, str(error), error.status))
@@ -146,10 +153,30 @@ class MlxBackend:
         while self._waiting and len(self._live) < self._options.num_parallel:
             if not all(row.decoding for row in self._live.values()):
                 return
-            row = self._waiting.popleft()
+            row = self._waiting[0]
             row.start()
             self._share(row.prompt)
+            if self._looks(row):
+                return
+            self._waiting.popleft()
             row.cached = self._enter(row)
+
+    def _looks(self, row: Row) -> bool:
+        """Encode the next picture that the first in line has to read; whether there was one.
+
+        One a step, so that running answers go on between them.
+        """
+        read = media.without_cut(row.prompt, self._prefixes.reach(row.prompt))
+        unread = set(media.beginnings(row.prompt[read:])) - row.pieces.keys()
+        medium = next((m for m in row.job.media if unread.intersection(m.tokens)), None)
+        if self._sight is None or medium is None:
+            return False
+        try:
+            row.pieces |= self._sight.encode(medium)
+        except (*REFUSALS, OllmlxError) as error:
+            self._waiting.popleft()
+            self._events.append(Failed(row.job.id, f"failed to encode the image: {error}"))
+        return True
 
     def _share(self, prompt: list[int]) -> None:
         """Keep what a running answer has read of the same prompt, where that is more than is kept.
@@ -162,18 +189,23 @@ class MlxBackend:
             return
         if read[uid] >= self._prefixes.reach(prompt) + _WORTH_COPYING:
             cache, tokens = self._generator.extract_cache([uid])[uid]
-            self._keep(tokens, cache)
+            self._keep(self._live[uid], tokens, cache)
 
     def _enter(self, row: Row) -> int:
         """Put a row into the batch; how many tokens of its prompt need not be read."""
         cache, reused = self._prefixes.find(row.prompt)
+        prompt = row.prompt
+        if self._sight is not None:
+            if cache is not None:
+                self._sight.begin(cache, prompt, reused)
+            prompt, row.pictures = self._sight.enter(prompt, row.pieces)
         row.boundary = 0 if self._cuttable else max(0, len(row.prompt) - _TAIL)
         cuts = [reused, row.boundary, None] if row.boundary > reused else [reused, None]
         (uid,) = self._generator.insert_segments(
-            [[row.prompt[a:b] for a, b in itertools.pairwise(cuts)]],
+            [[prompt[a:b] for a, b in itertools.pairwise(cuts)]],
             max_tokens=[row.room],
             caches=[cache],
-            all_tokens=[row.prompt[:reused]],
+            all_tokens=[prompt[:reused]],
             samplers=[row.sampler],
             logits_processors=[row.processors],
         )
@@ -183,6 +215,9 @@ class MlxBackend:
     def _advance(self) -> list[Delta | Failed]:
         decoding = any(row.decoding for row in self._live.values())
         chunk = self._options.num_batch
+        if self._sight is not None:
+            reading = (row for row in self._live.values() if not row.begun)
+            self._sight.show([picture for row in reading for picture in row.pictures])
         self._generator.prefill_step_size = chunk if decoding else max(_IDLE_CHUNK, chunk)
         try:
             read, answers = self._generator.next()
@@ -199,7 +234,7 @@ class MlxBackend:
         if row.boundary and progress.end_of_segment and not row.decoding:
             cache, tokens = self._generator.extract_cache([progress.uid])[progress.uid]
             if len(tokens) == row.boundary:
-                self._keep(tokens, cache)
+                self._keep(row, tokens, cache)
 
     def _failures(self) -> list[Failed]:
         failed = [(uid, row.failure) for uid, row in self._live.items() if row.failure]
@@ -213,7 +248,7 @@ class MlxBackend:
         if answer.finish_reason:  # the batch has let go of it already
             del self._live[answer.uid]
             if delta.finish:
-                self._keep(answer.all_tokens, answer.prompt_cache)
+                self._keep(row, answer.all_tokens, answer.prompt_cache)
             else:
                 row.shift()
                 self._enter(row)
@@ -227,11 +262,13 @@ class MlxBackend:
         left = self._generator.remove([uid], return_prompt_caches=True)
         if uid in left and not row.failure:
             cache, tokens = left[uid]
-            self._keep(tokens, cache)
+            self._keep(row, tokens, cache)
 
-    def _keep(self, tokens: Sequence[int], cache: Cache) -> None:
+    def _keep(self, row: Row, tokens: Sequence[int], cache: Cache) -> None:
+        """By the prompt's own tokens: the batch has other numbers where pictures are."""
         if tokens:
-            self._prefixes.put(tokens, cache)
+            own = row.prompt[: len(tokens)]
+            self._prefixes.put([*own, *tokens[len(own) :]], cache)
 
     def _start_over(self, error: BaseException) -> list[Delta | Failed]:
         """After the batch itself failed nothing in it can be trusted."""
@@ -242,6 +279,39 @@ class MlxBackend:
         self._generator = self._new_generator()
         mx.clear_cache()
         return [*failed]
+
+
+def _blindness(config: dict[str, Any]) -> str:
+    """Why the model can be shown no pictures; empty where it can."""
+    if "vision_config" not in config:
+        return "this model does not support image input"
+    if not sight.sees(config):
+        return (
+            "this model does not support image input here: MLX models of the architecture"
+            f" {config['model_type']} read text only, so use a GGUF of it with its projector"
+        )
+    if find_spec("mlx_vlm") is None:
+        return "to see images, MLX models need mlx-vlm: pip install 'ollmlx[vision]'"
+    return ""
+
+
+def _reading(
+    folder: Path, config: dict[str, Any], options: LoadOptions, report: Report
+) -> nn.Module:
+    """The model that reads text, which mlx-lm has of some of those that see."""
+    try:
+        return load_weights(folder, config, options.adapters, report)
+    except LoadFailed as error:
+        if sight.sees(config):
+            raise LoadFailed(f"{error} ({_blindness(config)})") from error
+        raise
+
+
+def _seeing(folder: Path, config: dict[str, Any], options: LoadOptions, report: Report) -> "Seeing":
+    """The model that mlx-vlm has, with its eyes."""
+    from ollmlx.engine.mlx_seeing import Seeing, lazy_model
+
+    return Seeing(folder, load_weights(folder, config, options.adapters, report, lazy_model))
 
 
 def _try_out(model: nn.Module) -> tuple[int, Cache]:

@@ -4,6 +4,7 @@ Never runs code out of the folder.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from ollmlx.errors import LoadFailed
 
 # What MLX and mlx-lm raise for a bad file, a bad config, a missing tensor and too little memory.
 REFUSALS = (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError)
+
+Lazy = Callable[[Path, dict[str, Any]], tuple[nn.Module, dict[str, Any]]]
+"""Opens a folder by its configuration: `lazy_model`, or another library's."""
 
 _LIMITS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
 
@@ -57,12 +61,22 @@ def context_limit(config: dict[str, Any]) -> int | None:
     return None
 
 
+def lazy_model(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """The model with no weights read yet, and its whole configuration.  Raises `REFUSALS`."""
+    model, whole = load_model(folder, lazy=True, model_config=rope_fix(config))
+    return model, whole
+
+
 def load_weights(
-    folder: Path, config: dict[str, Any], adapters: tuple[str, ...], report: Report
+    folder: Path,
+    config: dict[str, Any],
+    adapters: tuple[str, ...],
+    report: Report,
+    lazy: Lazy = lazy_model,
 ) -> nn.Module:
     """The model with all its weights in memory.  Raises `LoadFailed` saying what is wrong."""
     try:
-        model, _ = lazy_model(folder, config)
+        model, _ = lazy(folder, config)
         for adapter in _checked(adapters):
             model = load_adapters(model, adapter)
         if mx.default_device() == mx.cpu:
@@ -73,12 +87,6 @@ def load_weights(
     except REFUSALS as error:
         raise LoadFailed(f"unable to load model {folder}: {error}") from error
     return model
-
-
-def lazy_model(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
-    """The model with no weights read yet, and its whole configuration.  Raises `REFUSALS`."""
-    model, whole = load_model(folder, lazy=True, model_config=_rope_fix(config))
-    return model, whole
 
 
 def _checked(adapters: tuple[str, ...]) -> tuple[str, ...]:
@@ -105,7 +113,7 @@ def _materialise(model: nn.Module, report: Report) -> None:
             report(0.95 * done / total)
 
 
-def _rope_fix(config: dict[str, Any]) -> dict[str, Any]:
+def rope_fix(config: dict[str, Any]) -> dict[str, Any]:
     """What transformers ≥ 5 saves as `rope_parameters`, where most of mlx-lm 0.32's models look.
 
     Without it they run on default frequencies, or fail.  May go once mlx-lm reads the new key.
@@ -128,6 +136,6 @@ def _rope(config: dict[str, Any]) -> dict[str, Any]:
         rope = full
     for key in ("rope_theta", "partial_rotary_factor"):
         found[key] = rope.get(key)
-    if (kind := rope.get("rope_type", "default")) != "default":
+    if (kind := rope.get("rope_type", "default")) != "default" or "mrope_section" in rope:
         found["rope_scaling"] = {**rope, "type": kind}
     return {k: v for k, v in found.items() if v is not None and config.get(k) is None}

@@ -1,7 +1,8 @@
 """One answer on its way through the batch: what it still wants, what it has, when it ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
@@ -21,6 +22,10 @@ from ollmlx.engine.mlx_vocabulary import Vocabulary
 from ollmlx.engine.text import TextStream
 from ollmlx.errors import BadRequest, OllmlxError
 
+if TYPE_CHECKING:  # they import mlx-vlm, which need not be there
+    from ollmlx.engine.mlx_seeing import Picture
+    from ollmlx.engine.mlx_vision import Pieces
+
 
 class Row:
     """Outlives its place in the batch: after a context shift it goes in again as it is."""
@@ -31,13 +36,17 @@ class Row:
     """Of the job's prompt, the tokens that were not read again."""
     boundary = 0
     """Tokens after which the cache is kept, on models whose caches cannot be cut; 0 is nowhere."""
+    pieces: "Pieces"
+    """Of its pictures, those that were encoded for it."""
+    pictures: "Sequence[Picture]" = ()
+    """Where they lie in the batch's prompt."""
     decoding = False
     failure: Failed | None = None
 
     def __init__(self, job: Generate, words: Vocabulary, num_ctx: int, num_vocab: int) -> None:
         """Raises `BadRequest` for a prompt that does not fit and for a bad grammar."""
         _check(job, num_ctx, num_vocab)
-        self.job, self.prompt = job, list(job.prompt)
+        self.job, self.prompt, self.pieces = job, list(job.prompt), {}
         self._num_ctx, self._adds_bos = num_ctx, words.adds_bos
         self._made: list[int] = []
         self._sampled = 0  # tokens made and the end token: what Ollama counts
@@ -54,6 +63,11 @@ class Row:
         """Tokens until the answer or the window is full."""
         wanted = self.job.max_tokens - len(self._made)
         return min(wanted, self._num_ctx - len(self.prompt))
+
+    @property
+    def begun(self) -> bool:
+        """Whether the first token was made, and so the whole prompt read."""
+        return self._first > 0
 
     def start(self) -> None:
         """Its prompt begins to be read; the first time counts."""
@@ -92,8 +106,13 @@ class Row:
     def _finish(self, ended: Finish | None) -> Finish | None:
         if self._text.stopped:
             return "stop"
-        full = len(self._made) >= self.job.max_tokens or (ended and not self.job.shift)
+        full = len(self._made) >= self.job.max_tokens or (ended and not self._shifts)
         return "length" if full else None
+
+    @property
+    def _shifts(self) -> bool:
+        """Half a picture says nothing."""
+        return self.job.shift and not self.job.media
 
     def _delta(self, text: str, tokens: list[int], finish: Finish | None) -> Delta:
         recorder = self._recorder
@@ -141,7 +160,8 @@ class Row:
 def _check(job: Generate, num_ctx: int, num_vocab: int) -> None:
     if not job.prompt:
         raise BadRequest("empty prompt")
-    if not all(0 <= token < num_vocab for token in job.prompt):
+    shown = {token for medium in job.media for token in medium.tokens if token < 0}
+    if not all(0 <= token < num_vocab or token in shown for token in job.prompt):
         raise BadRequest(f"token ids must be from 0 to {num_vocab - 1}")
     if len(job.prompt) >= num_ctx:
         raise BadRequest(

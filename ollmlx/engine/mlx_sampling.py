@@ -147,7 +147,9 @@ class Penalties:
         return self._last_n > 0 and (self._repeat, self._frequency, self._presence) != (1, 0, 0)
 
     def __call__(self, tokens: mx.array, logits: mx.array) -> mx.array:
-        counts = mx.zeros(logits.shape[-1]).at[tokens[-self._last_n :]].add(1.0)
+        size = logits.shape[-1]
+        last = mx.minimum(tokens[-self._last_n :], size)  # the numbers of pictures lie beyond
+        counts = mx.zeros(size + 1).at[last].add(1.0)[:size]
         scaled = mx.where(logits <= 0, logits * self._repeat, logits / self._repeat)
         lowered = scaled - counts * self._frequency - self._presence
         return mx.where(counts > 0, lowered, logits)
