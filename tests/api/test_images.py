@@ -10,9 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from ollmlx.gguf import Gguf
 from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.api.creating import upload
+from tests.convert.running import smollm2
+from tests.engine.published_eyes import EYES, write
 from tests.toy import ToyModels
 from tests.toy_hearing import make_hearing, sound
 from tests.toy_vision import make_seeing, picture
@@ -58,6 +61,22 @@ async def chat(client: httpx.AsyncClient, model: str, *messages: Any, **rest: An
 
 def user(text: str, *images: str) -> dict[str, Any]:
     return {"role": "user", "content": text, "images": list(images)}
+
+
+async def test_a_model_of_ollamas_library_sees_with_what_is_in_its_file(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    vocabulary = {n: v for n, v in Gguf(smollm2()).meta.items() if n.startswith("tokenizer.")}
+    model = str(write(tmp_path, EYES["qwen25vl"], vocabulary).both)
+    shown = await post(client, "/api/show", model=model)
+    assert "vision" in shown["capabilities"]
+    blind = await chat(client, model, user("what?"))
+    one = await chat(client, model, user("what?", encoded(1)), logprobs=True)
+    other = await chat(client, model, user("what?", encoded(2)), logprobs=True)
+    assert one["logprobs"] != other["logprobs"]
+    assert one["prompt_eval_count"] == other["prompt_eval_count"] > blind["prompt_eval_count"]
+    rendered = await chat(client, model, user("what?", encoded(1)), _debug_render_only=True)
+    assert rendered["_debug_info"]["image_count"] == 1
 
 
 async def test_the_model_says_that_it_sees(client: httpx.AsyncClient, model: str) -> None:
