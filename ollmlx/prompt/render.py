@@ -110,6 +110,11 @@ class JinjaTemplate:
         self._jinja = Source(text)
         self._constants = {"bos_token": bos, "eos_token": eos}
         self.thinking = syntax.thinking_tags(text)
+        self._in_parts = False
+        if "type" in text and not self._tells_text():
+            # Templates of models that see pass over a text that is not a list of typed parts.
+            self._in_parts = True
+            self._in_parts = self._tells_text()
 
     def render(self, conversation: Conversation) -> str:
         if conversation.fills:
@@ -118,6 +123,14 @@ class JinjaTemplate:
         if before and last.role == "assistant" and not last.tool_calls:
             return self._continued(replace(conversation, messages=before), last)
         return self._rendered(conversation)
+
+    def _tells_text(self) -> bool:
+        """Whether what a user says is in the prompt."""
+        said = "Is anybody there"
+        try:
+            return said in self._rendered(Conversation([Message(role="user", content=said)]))
+        except OllmlxError:
+            return False
 
     def _continued(self, conversation: Conversation, begun: Message) -> str:
         """The prompt for an answer that has begun, as llama-server makes it."""
@@ -134,6 +147,8 @@ class JinjaTemplate:
         variables = self._variables(conversation)
         failure: OllmlxError | TypeError | None = None
         for messages in _ways(conversation.messages):
+            if self._in_parts:
+                messages = [_with_parts(message) for message in messages]
             try:
                 return self._jinja.render({**variables, "messages": messages})
             except (OllmlxError, TypeError) as error:
@@ -236,6 +251,11 @@ def _as_openai(message: Message, arguments_as_text: bool = False) -> dict[str, A
     if message.tool_call_id:
         shaped["tool_call_id"] = message.tool_call_id
     return shaped
+
+
+def _with_parts(shaped: dict[str, Any]) -> dict[str, Any]:
+    """The message with its text as the only one of OpenAI's typed parts."""
+    return {**shaped, "content": [{"type": "text", "text": shaped["content"]}]}
 
 
 def _call(call: ToolCall, as_text: bool) -> dict[str, Any]:

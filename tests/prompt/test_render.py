@@ -241,3 +241,30 @@ def test_templates_see_what_ollama_keeps_of_a_tool() -> None:
     assert f == {"properties": {"n": {"type": "integer"}}}
     assert g == {"properties": {}}
     assert not h
+
+
+TYPED = {
+    "SmolVLM": (
+        "{% for message in messages %}{{ message['role'] | capitalize }}"
+        "{% if message['content'][0]['type'] == 'image' %}{{ ':' }}{% else %}{{ ': ' }}{% endif %}"
+        "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{ line['text'] }}"
+        "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end>\n"
+        "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+    ),
+    "LLaVA": (
+        "{% for message in messages %}{{ message['role'] | capitalize + ': ' }}"
+        "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
+        "{{ '<image>\n' }}{% endfor %}"
+        "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+        "{{ content['text'] }}{% endfor %}<end>\n"
+        "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_a_template_that_knows_only_typed_parts_is_told_the_text_so(name: str) -> None:
+    turns = chat(("user", "[img-0]Hi"), ("assistant", "Hello!"), ("user", "Why?"))
+    assert JinjaTemplate(TYPED[name]).render(turns) == (
+        "User: [img-0]Hi<end>\nAssistant: Hello!<end>\nUser: Why?<end>\nAssistant:"
+    )
