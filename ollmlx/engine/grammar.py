@@ -10,7 +10,7 @@ import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from numpy.typing import NDArray
 
-from ollmlx.errors import BadRequest, OllmlxError
+from ollmlx.errors import BadRequest
 
 LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
 """Of a lexer's states each takes up to 2 kB; the other bounds are llguidance's own."""
@@ -56,7 +56,7 @@ class Matcher:
     def allowed(self) -> NDArray[np.bool_]:
         """Which token may come next, over `num_vocab`; only end tokens when finished.
 
-        Overwritten by the next step.  Raises `OllmlxError` where the grammar is too complex.
+        Overwritten by the next step.  Raises `BadRequest` where the grammar is too complex.
         """
         if not self._fresh:
             self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
@@ -86,7 +86,8 @@ class Matcher:
     def _check(self) -> None:
         if self._matcher.is_error():
             reason = first_words(self._matcher.get_error())
-            raise OllmlxError(f"the answer's grammar failed: {reason}")
+            # It is the grammar that asks too much: another one of the client's will do.
+            raise BadRequest(f"the answer's grammar failed: {reason}")
 
 
 def _spelled(tokenizer: LLTokenizer, grammar: str) -> str:

@@ -4,7 +4,7 @@ from llguidance import LLTokenizer
 
 from ollmlx.engine.formats import from_format
 from ollmlx.engine.grammar import Matcher
-from ollmlx.errors import BadRequest, OllmlxError
+from ollmlx.errors import BadRequest
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_the_mask_is_as_wide_as_the_logits(tokenizer: LLTokenizer, num_vocab: in
 
 def test_a_token_that_was_not_allowed_is_an_error_not_a_crash(tokenizer: LLTokenizer) -> None:
     matcher = Matcher(tokenizer, from_format("json"), tokenizer.vocab_size)
-    with pytest.raises(OllmlxError, match="grammar failed"):
+    with pytest.raises(BadRequest, match="grammar failed"):
         matcher.consume(ord("A"))
 
 
