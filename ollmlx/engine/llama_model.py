@@ -17,7 +17,7 @@ from ollmlx.engine import llama_published_senses, llama_published_text
 from ollmlx.engine.backend import Report
 from ollmlx.engine.jobs import LoadOptions
 from ollmlx.engine.llama_log import log
-from ollmlx.engine.llama_published import Content, View
+from ollmlx.engine.llama_published import Content, View, broken
 from ollmlx.engine.llama_stream import Stream
 from ollmlx.errors import BadRequest, LoadFailed
 
@@ -171,7 +171,7 @@ def _load_view(view: View, params: Any) -> Any:
     with stream.opened() as file:
         handle = llama.llama_model_load_from_file_ptr(file, params)
     if stream.failure:
-        raise LoadFailed(f"unable to load model: {view.file.path}: {stream.failure}")
+        raise broken(view, stream.failure) from stream.failure
     return handle
 
 

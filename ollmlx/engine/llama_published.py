@@ -28,6 +28,8 @@ from ollmlx.gguf.writing import Value, cut, encoded, laid_out
 
 SENSES = ("a.", "mm.", "model.vision_tower.", "s.", "v.")
 """How names of tensors begin that belong to what sees and hears."""
+BROKEN = (IndexError, KeyError, NotImplementedError, TypeError, ValueError, ZeroDivisionError)
+"""What translating a file raises whose keys or tensors are not those of its family."""
 _BLOCKS = {name: (elements, size) for name, elements, size in TYPES.values()}
 
 
@@ -173,11 +175,16 @@ def translated(path: str, translate: Callable[[View], None]) -> View | None:
     view = View(path)
     try:
         translate(view)
-    except (IndexError, KeyError, TypeError, ValueError, struct.error) as error:
-        raise LoadFailed(
-            f"unable to load model: {path}: not a {view.arch} model as Ollama made them: {error}"
-        ) from error
+    except (*BROKEN, struct.error) as error:
+        raise broken(view, error) from error
     return view if view.changed else None
+
+
+def broken(view: View, error: Exception) -> LoadFailed:
+    return LoadFailed(
+        f"unable to load model: {view.file.path}: not what Ollama published as {view.arch!r}:"
+        f" {error!r}"
+    )
 
 
 class Content:
@@ -225,6 +232,8 @@ def written(view: View) -> Iterator[Path]:
             for piece in Content(view).read():
                 file.write(piece.data)
             file.flush()
+        except BROKEN as error:
+            raise broken(view, error) from error
         except OSError as error:
             raise LoadFailed(
                 f"unable to load model: {view.file.path}: cannot write what it sees with to"

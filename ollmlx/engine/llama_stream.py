@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ollmlx.engine.llama_published import Content
+from ollmlx.engine.llama_published import BROKEN, Content
 
 _BUFFER_BYTES = 1 << 20
 """Read ahead: macOS reads no more at once, however much is asked for."""
@@ -37,8 +37,8 @@ class Stream:
     def __init__(self, content: Content) -> None:
         self._content = content
         self._at = 0
-        self.failure = ""
-        """Why a read failed; empty while none has."""
+        self.failure: Exception | None = None
+        """Why a read failed."""
 
     @contextmanager
     def opened(self) -> Iterator[Any]:
@@ -87,8 +87,8 @@ class Stream:
             for piece in self._content.read(self._at, count):
                 ctypes.memmove(target + done, piece.ctypes.data, len(piece))
                 done += len(piece)
-        except (MemoryError, NotImplementedError, ValueError) as error:
-            self.failure = str(error) or type(error).__name__
+        except (MemoryError, *BROKEN) as error:  # C knows no exceptions: it is told of a failure
+            self.failure = error
             return -1
         self._at += done
         return done

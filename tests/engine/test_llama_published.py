@@ -11,8 +11,8 @@ from ollmlx.convert import convert
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.engine.jobs import Embed, LoadOptions
 from ollmlx.engine.llama_model import Model
-from ollmlx.engine.llama_published import Content, written
-from ollmlx.engine.llama_published_text import view
+from ollmlx.engine.llama_published import Content, Family, View, computed, written
+from ollmlx.engine.llama_published_text import FAMILIES, view
 from ollmlx.engine.llamacpp import LlamaCppBackend
 from ollmlx.errors import LoadFailed
 from ollmlx.gguf import Gguf
@@ -243,8 +243,27 @@ def test_an_adapter_fits_a_published_model(tmp_path: Path, tokenizer: Meta) -> N
 def test_a_family_that_lacks_what_it_is_known_by_is_refused(tmp_path: Path) -> None:
     meta = {"general.architecture": "deepseekocr"}
     write_gguf(tmp_path / "broken.gguf", meta, {"output.weight": np.zeros((8, 8), np.float32)})
-    with pytest.raises(LoadFailed, match="not a deepseekocr model as Ollama made them"):
+    with pytest.raises(LoadFailed, match="not what Ollama published as .deepseekocr."):
         view(str(tmp_path / "broken.gguf"))
+
+
+def test_a_tensor_that_cannot_be_made_is_told(
+    tmp_path: Path, tokenizer: Meta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = PUBLISHED["olmo3"]
+    write_tiny(tmp_path / "ours.gguf", published.tiny, tokenizer)
+    write_published(tmp_path / "ours.gguf", tmp_path / "theirs.gguf", published)
+
+    def become(view: View) -> None:
+        view.become("olmo2")
+        view.tensors["output.weight"] = computed(
+            view.tensors["output.weight"].shape, lambda: np.zeros(8, np.float32).reshape(3, 3)
+        )
+
+    # No file of a family is known whose tensors fail only while they are read.
+    monkeypatch.setitem(FAMILIES, "olmo3", Family(lambda found: True, become))
+    with pytest.raises(LoadFailed, match="not what Ollama published as .olmo3.: .*reshape"):
+        Model(str(tmp_path / "theirs.gguf"), LoadOptions(num_gpu=0), lambda fraction: None)
 
 
 def test_an_architecture_that_nobody_knows_is_named(tmp_path: Path) -> None:
