@@ -1,6 +1,6 @@
 """Which folders of MLX weights see, and what their processors take for the place of a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MARKS = {
@@ -14,6 +14,11 @@ MARKS = {
 """By `model_type`: families that write in our batches what they write alone."""
 
 
-def sees(config: Mapping[str, Any]) -> bool:
-    """Whether the folder with this `config.json` is a model to show pictures to."""
+def known(config: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` is that of a model to show pictures to."""
     return config.get("model_type") in MARKS and isinstance(config.get("vision_config"), dict)
+
+
+def in_weights(tensors: Iterable[str]) -> bool:
+    """Whether tensors of those names are a vision tower's too: converters for text drop them."""
+    return any("vision" in name or "visual" in name for name in tensors)

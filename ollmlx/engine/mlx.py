@@ -21,7 +21,7 @@ from ollmlx.engine import media, mlx_cuda, mlx_device
 from ollmlx.engine.backend import Report
 from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOptions, ModelInfo
 from ollmlx.engine.mlx_embed import Embedder
-from ollmlx.engine.mlx_folder import REFUSALS, context_limit, load_weights, read_config
+from ollmlx.engine.mlx_folder import REFUSALS, context_limit, has_eyes, load_weights, read_config
 from ollmlx.engine.mlx_prefixes import Cache, Prefixes, common
 from ollmlx.engine.mlx_rows import Row
 from ollmlx.engine.mlx_sampling import Widened
@@ -48,7 +48,7 @@ class MlxBackend:
         mlx_device.prepare(options)
         config = read_config(folder)
         self._words = Vocabulary(folder, config)
-        self._blind = _blindness(config)
+        self._blind = _blindness(folder, config)
         self._sight = None if self._blind else _seeing(folder, config, options, report)
         self._model = self._sight or _reading(folder, config, options, report)
         on_cuda = mx.cuda.is_available() and not mlx_device.on_cpu()
@@ -281,15 +281,17 @@ class MlxBackend:
         return [*failed]
 
 
-def _blindness(config: dict[str, Any]) -> str:
+def _blindness(folder: Path, config: dict[str, Any]) -> str:
     """Why the model can be shown no pictures; empty where it can."""
+    reason = "this model does not support image input"
     if "vision_config" not in config:
-        return "this model does not support image input"
-    if not sight.sees(config):
-        return (
-            "this model does not support image input here: MLX models of the architecture"
-            f" {config['model_type']} read text only, so use a GGUF of it with its projector"
-        )
+        return reason
+    if not sight.known(config):
+        architecture = config["model_type"]
+        reason += f" here: MLX models of the architecture {architecture} read text only"
+        return f"{reason}, so use a GGUF of it with its projector"
+    if not has_eyes(folder):
+        return f"{reason}: who converted it left out what it saw through"
     if find_spec("mlx_vlm") is None:
         return "to see images, MLX models need mlx-vlm: pip install 'ollmlx[vision]'"
     return ""
@@ -302,8 +304,8 @@ def _reading(
     try:
         return load_weights(folder, config, options.adapters, report)
     except LoadFailed as error:
-        if sight.sees(config):
-            raise LoadFailed(f"{error} ({_blindness(config)})") from error
+        if sight.known(config):
+            raise LoadFailed(f"{error} ({_blindness(folder, config)})") from error
         raise
 
 

@@ -13,6 +13,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_adapters, load_model
 
+from ollmlx import sight
 from ollmlx.engine.backend import Report
 from ollmlx.errors import LoadFailed
 
@@ -50,6 +51,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not any(folder.glob("model*.safetensors")):
         raise LoadFailed(f"{folder} has no weights: there is no model*.safetensors in it")
     return config
+
+
+def has_eyes(folder: Path) -> bool:
+    """Whether a vision tower is among the weights.  Raises `LoadFailed` for files that are none."""
+    try:
+        return any(sight.in_weights(mx.load(str(f))) for f in folder.glob("model*.safetensors"))
+    except REFUSALS as error:
+        raise LoadFailed(f"unable to load model {folder}: {error}") from error
 
 
 def context_limit(config: dict[str, Any]) -> int | None:

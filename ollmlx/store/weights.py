@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ollmlx import gguf
+from ollmlx import gguf, sight
 from ollmlx.errors import BadRequest
 from ollmlx.gguf import BadGguf
 from ollmlx.store import capabilities, details, words
@@ -182,7 +182,7 @@ def mlx_model(
         details=msgspec.structs.replace(found, parent_model=spoken.source),
         capabilities=capabilities.merged(
             spoken.capabilities,
-            _folder_capabilities(folder, config, template),
+            _folder_capabilities(folder, config, template, [shard.tensors for shard in read]),
             capabilities.of_go_template(spoken.template),
             capabilities.of_parser(spoken.parser, found.family),
         ),
@@ -225,12 +225,16 @@ def shard_files(folder: Path) -> list[Path]:
     return shards
 
 
-def _folder_capabilities(folder: Path, config: Mapping[str, Any], template: str) -> tuple[str, ...]:
+def _folder_capabilities(
+    folder: Path, config: Mapping[str, Any], template: str, tensors: Iterable[Iterable[str]]
+) -> tuple[str, ...]:
     # Sentence encoders say so by their pipeline file, or by a family that cannot generate.
     family = str(config.get("model_type"))
     encodes = (folder / "modules.json").is_file() or family.endswith(("bert", "roberta"))
     return capabilities.merged(
-        ["embedding" if encodes else "completion"], capabilities.of_folder_jinja(template)
+        ["embedding" if encodes else "completion"],
+        ["vision"] if sight.known(config) and any(map(sight.in_weights, tensors)) else [],
+        capabilities.of_folder_jinja(template),
     )
 
 

@@ -198,6 +198,20 @@ async def test_an_mlx_model_that_could_see_names_what_to_use(
     assert "use a GGUF" in refused["error"]
 
 
+async def test_an_mlx_model_sees_through_mlx_vlm(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    pytest.importorskip("mlx_vlm", reason="MLX models see through mlx-vlm, of the extra `vision`")
+    from tests.toy_mlx_vision import make_seeing_mlx
+
+    folder = str(make_seeing_mlx(tmp_path / "seeing", "smolvlm"))
+    assert "vision" in (await post(client, "/api/show", model=folder))["capabilities"]
+    blind = await chat(client, folder, user("what?"))
+    cat, same, dog = [await chat(client, folder, user("what?", encoded(n))) for n in (1, 1, 2)]
+    assert cat["message"] == same["message"] != dog["message"]
+    assert cat["prompt_eval_count"] > blind["prompt_eval_count"] + 5 * 4
+    both = await chat(client, folder, user("[img] or [img]?", encoded(1), encoded(2)))
+    assert both["prompt_eval_count"] > cat["prompt_eval_count"] + 5 * 4
+
+
 async def test_a_blind_model_still_shows_its_prompt(
     client: httpx.AsyncClient, toy: ToyModels
 ) -> None:

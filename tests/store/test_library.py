@@ -3,7 +3,9 @@ import logging
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ollmlx import names
 from ollmlx.errors import BadRequest, InvalidName, LoadFailed, NotFound
@@ -222,6 +224,22 @@ def test_a_file_that_is_no_model_is_not_told_from_none(library: Library, tmp_pat
     for path in (notes, nothing):
         with pytest.raises(NotFound, match=f"^model '{path}' not found$"):
             library.find(str(path))
+
+
+@pytest.mark.parametrize(
+    ("family", "tower", "sees"),
+    [
+        ("gemma3", "vision_tower.x", True),
+        ("gemma3", "model.x", False),
+        ("unheard_of", "vision_tower.x", False),
+    ],
+)
+def test_an_mlx_folder_sees_by_its_family_and_its_weights(
+    library: Library, tmp_path: Path, family: str, tower: str, sees: bool
+) -> None:
+    folder = write_mlx(tmp_path / "m", {"model_type": family, "vision_config": {}})
+    save_file({tower: np.zeros((2, 2), np.float32)}, folder / "model-eyes.safetensors")
+    assert ("vision" in library.find(str(folder)).capabilities) is sees
 
 
 def test_an_mlx_folder_that_is_not_whole_is_refused(library: Library, tmp_path: Path) -> None:
