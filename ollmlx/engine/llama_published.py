@@ -132,7 +132,7 @@ class View:
             first.type, shape, lambda: np.concatenate([part.blocks() for part in parts])
         )
 
-    def float(self, *names: str) -> None:
+    def as_floats(self, *names: str) -> None:
         """As 32-bit floats, where they are there."""
         for name in names:
             if name in self.tensors:
@@ -215,11 +215,12 @@ class Content:
 
     def _segment(self, number: int) -> NDArray[np.uint8]:
         if self._made[0] != number:
-            flat = (
-                self._tensors[number - 1].blocks().reshape(-1)
-                if number
-                else np.frombuffer(self._head, np.uint8)
-            )
+            if number:
+                flat = self._tensors[number - 1].blocks().reshape(-1)
+            else:
+                flat = np.frombuffer(self._head, np.uint8)
+            if len(flat) != self._sizes[number]:
+                raise ValueError(f"a tensor of {self._sizes[number]} bytes has {len(flat)}")
             self._made = number, flat
         return self._made[1]
 

@@ -87,7 +87,7 @@ def _translate(view: View, senses: Senses) -> None:
     view.put("general.architecture", "clip")
     view.tensors = {n: t for n, t in view.tensors.items() if n.startswith(SENSES)}
     view.rename(*senses.names)
-    view.float(*senses.floats)
+    view.as_floats(*senses.floats)
 
 
 def _take_keys(view: View, others: Mapping[str, str]) -> None:
