@@ -54,8 +54,9 @@ class Chat(Widget):
         return self.conversation.messages()
 
     def markdown(self) -> str:
-        said = self.conversation.markdown()
-        return said or "*A chat of ollmlx; this page does not show widgets.*"
+        if self.conversation.turns:
+            return self.conversation.markdown()
+        return "*A chat of ollmlx; this page does not show widgets.*"
 
     def to_cell(self) -> None:
         """A cell below this one with the conversation as Markdown.  Raises `NotInNotebook`."""

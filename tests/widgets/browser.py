@@ -106,11 +106,14 @@ class Notebook:
         self.page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
 
     def end(self) -> None:
-        """Stop the kernels, which would live on without the page."""
+        """Stop the kernels, which would live on without the page, and the models."""
         headers = {"Authorization": f"token {self.token}"}
+        ours = f"{self.server.note['mount']}/api/ollmlx"
         with httpx.Client(base_url=self.url, headers=headers, trust_env=False) as http:
             for session in http.get("/api/sessions").json():
                 http.delete(f"/api/sessions/{session['id']}")
+            for model in http.get(f"{ours}/running").json()["models"]:
+                http.post(f"{ours}/unload", json={"model": model["name"], "now": True})
         self.page.close()
 
     def _fail(self, error: Error) -> None:

@@ -10,7 +10,7 @@ const WIDTH = 240;
 const HEIGHT = 90;
 const SVG = "http://www.w3.org/2000/svg";
 /** Told apart by people who see few colours, on light ground and on dark. */
-const COLOURS = ["#1f77b4", "#e07b00", "#2ca02c", "#c44e9c", "#8c6d31", "#17a2b8"];
+const COLOURS = ["#3d8fd1", "#e07b00", "#2ca02c", "#c44e9c", "#8c6d31", "#17a2b8"];
 
 /** What a chart shows: lines of one model, and how a value is written. */
 const CHARTS = [

@@ -84,7 +84,7 @@ def test_a_pull_is_cancelled_after_a_question(models: Locator, registry: Misbeha
 
 
 def test_a_model_is_loaded_with_the_arithmetic_shown_then_pinned_and_unloaded(models: Locator):
-    models.get_by_role("button", name="Load echo:latest").click()
+    models.get_by_role("button", name="Load echo:latest", exact=True).click()
     panel = models.get_by_role("group", name="Load echo:latest")
     expect(panel).to_contain_text("Fits in memory.")
     expect(panel).to_contain_text(
