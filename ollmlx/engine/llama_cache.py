@@ -9,14 +9,16 @@ forgets what fell out of it: neither can be cut back to where the next turn diff
 theirs is parked before a prompt ends, too.
 """
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
 from llama_cpp import llama_cpp as llama
 
 from ollmlx.engine import media
 from ollmlx.engine.llama_context import Context
 from ollmlx.engine.llama_model import Model
-from ollmlx.engine.llama_parking import Held, Parked, Parking
+from ollmlx.engine.llama_parking import Held, Parked, Parking, worth_saving
+from ollmlx.engine.llama_threads import Pace
 
 _COPIES = 4
 """Of each token that fits in the cache: those of models that cannot be cut back are small."""
@@ -30,13 +32,16 @@ class Sequence(Held):
     busy: bool = False
     position: int = 0
     """Where the next token goes."""
+    starts: list[int] = field(default_factory=lambda: [0])
+    """Which tokens begin a piece: between it and the one before, another sequence grew."""
 
 
 class Cache:
     """`count` sequences, busy or idle, over `cells` cells."""
 
-    def __init__(self, model: Model, context: Context, count: int, cells: int) -> None:
-        self._memory = context.memory
+    def __init__(self, model: Model, context: Context, count: int, cells: int, pace: Pace) -> None:
+        self._memory, self._pace = context.memory, pace
+        self._grown: Sequence | None = None
         self._recurrent = model.recurrent
         self._window: int = llama.llama_model_n_swa(model.handle)
         self._sequences = [Sequence(id=number) for number in range(count)]
@@ -59,18 +64,21 @@ class Cache:
             self.clear(target)
             length = 0
         target.tokens, target.sound, target.busy = list(prompt[:length]), None, True
-        target.position = media.positions(target.tokens)
+        target.position, target.starts = media.positions(target.tokens), [0]
         return target
 
     def grow(self, sequence: Sequence, tokens: list[int]) -> None:
         """Note that tokens were decoded behind what a sequence holds."""
+        if self._grown not in (None, sequence) and sequence.tokens:
+            sequence.starts.append(len(sequence.tokens))
+        self._grown = sequence
         sequence.tokens += tokens
         sequence.position += media.positions(tokens)
 
     def keep(self, sequence: Sequence) -> None:
         """Park a copy of what a busy sequence holds now: a later prompt may part from it here."""
         self._clock += 1
-        self._parking.park(sequence.id, sequence, self._clock)
+        self._parking.park(sequence.id, sequence, self._clock, len(sequence.starts))
 
     def release(self, sequence: Sequence) -> None:
         """Keep what it holds for a later prompt."""
@@ -80,7 +88,7 @@ class Cache:
     def clear(self, sequence: Sequence) -> None:
         llama.llama_memory_seq_rm(self._memory, sequence.id, -1, -1)
         sequence.tokens.clear()
-        sequence.position = 0
+        sequence.position, sequence.starts = 0, [0]
 
     def evict(self) -> bool:
         """Clear the idle sequence that was used least recently; False if there is none."""
@@ -106,7 +114,7 @@ class Cache:
             return rest
         llama.llama_memory_seq_rm(self._memory, sequence.id, keep, start)
         llama.llama_memory_seq_add(self._memory, sequence.id, start, -1, -dropped)
-        sequence.tokens, sequence.position = rest, len(rest)
+        sequence.tokens, sequence.position, sequence.starts = rest, len(rest), [0]
         sequence.sound = keep if sequence.sound is None else min(keep, sequence.sound)
         return []
 
@@ -155,9 +163,22 @@ class Cache:
             gives = length > 0 and sequence is donor
             goes_on = gives and (sequence is not target or _mostly(donor, length))
             if sequence.tokens and not sequence.busy and not goes_on:
-                self._parking.park(sequence.id, sequence, sequence.last_use)
+                self._park(sequence, length if gives else 0)
                 if not gives:
                     self.clear(sequence)
+
+    def _park(self, sequence: Sequence, least: int) -> None:
+        """Save what takes longer to read again, and `least` tokens."""
+        size = len(sequence.tokens)
+        ends = [*sequence.starts[1:], size]
+        if self.rewinds:
+            worth = worth_saving(ends, self._parking.saving, self._pace.cost)
+            size = media.without_cut(sequence.tokens, max(worth, least))
+        if size < len(sequence.tokens):
+            self._cut(sequence, size)
+        if sequence.tokens:
+            pieces = bisect_left(ends, size) + 1
+            self._parking.park(sequence.id, sequence, sequence.last_use, pieces)
 
     def _start(self, target: Sequence, donor: Held, length: int) -> bool:
         """Make `target` hold exactly the donor's first tokens; False if the cache cannot."""
@@ -178,6 +199,7 @@ class Cache:
         end = media.positions(sequence.tokens[:length])
         if llama.llama_memory_seq_rm(self._memory, sequence.id, end, -1):
             del sequence.tokens[length:]
+            del sequence.starts[max(1, bisect_left(sequence.starts, length)) :]
             sequence.position = end
         else:
             self.clear(sequence)

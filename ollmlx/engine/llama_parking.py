@@ -1,10 +1,13 @@
 """Finished answers kept in ordinary memory: in the cache, every step of the running ones would walk
 over their cells.
 
-Saving one costs a thousandth of reading its prompt, and bringing it back about as little.
+Saving one costs a thousandth of reading its prompt, and bringing it back about as little.  But
+those that grow side by side lie scattered over the cache, and a GPU copies each piece by itself.
 """
 
 import ctypes
+import math
+import time
 from dataclasses import dataclass, field
 from itertools import compress, count
 from operator import ne
@@ -19,6 +22,8 @@ from ollmlx.engine.llama_context import Context
 
 _LEFT_FREE = 1 << 30
 """Bytes of memory that parking leaves to others."""
+_MOST = 64
+"""Copies: each prompt that arrives is held against all of them."""
 
 
 @dataclass(eq=False)
@@ -54,15 +59,20 @@ class Parking:
         """`rewinds`: whether what is held can be cut back to any of its beginnings."""
         self._context, self._room, self._rewinds = context.handle, room, rewinds
         self.parked: list[Parked] = []
+        self.saving = 0.0
+        """The least seconds that a piece took to save; 0 while none was."""
 
-    def park(self, sequence_id: int, held: Held, last_use: int) -> None:
-        """Save what a sequence holds; its cells are as they were."""
+    def park(self, sequence_id: int, held: Held, last_use: int, pieces: int) -> None:
+        """Save what a sequence holds; its cells are as they were, in about so many pieces."""
+        started = time.perf_counter()
         size = llama.llama_state_seq_get_size(self._context, sequence_id)
         if psutil.virtual_memory().available < size + _LEFT_FREE:
             return  # it is only to save work
         state = np.empty(size, np.uint8)
         if llama.llama_state_seq_get_data(self._context, _bytes(state), size, sequence_id) != size:
             return
+        taken = time.perf_counter() - started
+        self.saving = min(self.saving or math.inf, taken / pieces)
         copy = Parked(list(held.tokens), held.sound, last_use, state)
         # A longer answer that goes on from another holds all of it.
         least = 0 if self._rewinds else len(copy.tokens)
@@ -70,7 +80,7 @@ class Parking:
             p for p in self.parked if not least <= len(p.tokens) == p.in_common(copy.tokens)
         ]
         self.parked.append(copy)
-        while sum(len(one.tokens) for one in self.parked) > self._room:
+        while len(self.parked) > _MOST or sum(len(one.tokens) for one in self.parked) > self._room:
             self.parked.remove(min(self.parked, key=lambda one: one.last_use))
 
     def bring_back(self, parked: Parked, sequence_id: int) -> bool:
@@ -78,6 +88,15 @@ class Parking:
         state = parked.state
         read = llama.llama_state_seq_set_data(self._context, _bytes(state), len(state), sequence_id)
         return bool(read)
+
+
+def worth_saving(ends: list[int], saving: float, reading: float) -> int:
+    """Of a sequence whose pieces have those `ends`, how many tokens at the start to save: the rest
+    is read again sooner.  In seconds: `saving` a piece, `reading` a token.
+    """
+    gains = [end * reading - pieces * saving for pieces, end in enumerate(ends, 1)]
+    best = max(range(len(ends)), key=gains.__getitem__)
+    return ends[best] if saving == 0 or gains[best] > 0 else 0
 
 
 def _bytes(state: NDArray[np.uint8]) -> "ctypes._Pointer[ctypes.c_uint8]":

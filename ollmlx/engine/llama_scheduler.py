@@ -109,6 +109,7 @@ class Scheduler:
         context: Context,
         cache: Cache,
         threads: Threads,
+        pace: Pace,
         num_ctx: int,
         slots: int,
         sight: Media | None = None,
@@ -118,7 +119,7 @@ class Scheduler:
         self._model, self._context, self._cache, self._threads = model, context, cache, threads
         self._num_ctx, self._slots = num_ctx, slots
         self._batch = Batch(llama.llama_n_batch(context.handle))
-        self._pace = Pace()
+        self._pace = pace
         self._waiting: deque[Generate] = deque()
         self._runs: list[_Run] = []
 

@@ -167,13 +167,14 @@ class Pace:
 
     def __init__(self, seconds: float = 0.35, least: int = 64, most: int = 512) -> None:
         self._seconds, self._least, self._most = seconds, least, most
-        self._cost = seconds / _DEFAULT_CHUNK
+        self.cost = seconds / _DEFAULT_CHUNK
+        """Seconds that a token of a prompt takes."""
 
     @property
     def chunk(self) -> int:
-        return int(min(max(self._seconds / self._cost, self._least), self._most))
+        return int(min(max(self._seconds / self.cost, self._least), self._most))
 
     def note(self, tokens: int, seconds: float) -> None:
-        """What a step took; those of a few tokens say nothing about prompts."""
-        if tokens >= self._least:
-            self._cost += 0.5 * (seconds / tokens - self._cost)
+        """What a step took; those of a few tokens say only that prompts are read as fast."""
+        if tokens >= self._least or seconds / tokens < self.cost:
+            self.cost += 0.5 * (seconds / tokens - self.cost)

@@ -20,7 +20,7 @@ from ollmlx.engine.llama_media import Media
 from ollmlx.engine.llama_model import Model
 from ollmlx.engine.llama_ranking import ranking
 from ollmlx.engine.llama_scheduler import Scheduler
-from ollmlx.engine.llama_threads import IdleCores, Threads, available_cores
+from ollmlx.engine.llama_threads import IdleCores, Pace, Threads, available_cores
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 
 _MOST_SEQUENCES = 256
@@ -144,9 +144,10 @@ class LlamaCppBackend:
             params.swa_full = False
 
         context = self._context = Context(self._model, self._options, adjust)
-        cache = Cache(self._model, context, slots, self._num_ctx * slots)
+        pace = Pace()
+        cache = Cache(self._model, context, slots, self._num_ctx * slots, pace)
         self._scheduler = Scheduler(
-            self._model, context, cache, self._threads, self._num_ctx, slots, self._media
+            self._model, context, cache, self._threads, pace, self._num_ctx, slots, self._media
         )
         return cache.can_shift
 

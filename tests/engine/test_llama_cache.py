@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ollmlx.engine.jobs import Generate, LoadOptions
+from ollmlx.engine.llama_parking import worth_saving
 from ollmlx.engine.llamacpp import LlamaCppBackend
 from tests.engine.answers import GREEDY, Answer, answer, drive
 from tests.toy import ToyModels
@@ -79,6 +80,48 @@ def test_finished_answers_do_not_lie_in_the_cells_that_running_ones_walk_over(
     assert sum(held) == 20
     drive(backend)
     assert cached(answer(backend, Generate(5, [*words(2, 200), 7], 5, GREEDY))) >= 200
+
+
+@pytest.mark.parametrize(
+    ("ends", "saving", "worth"),
+    [
+        ([100], 50, 100),
+        ([100], 200, 0),
+        ([100, 101, 102, 103], 50, 100),
+        ([100, 101, 102, 300], 50, 300),
+        ([100, 101, 102, 103], 0, 103),
+    ],
+)
+def test_what_is_read_again_sooner_than_saved_is_not_saved(
+    ends: list[int], saving: float, worth: int
+) -> None:
+    assert worth_saving(ends, saving, reading=1) == worth
+
+
+def test_where_saving_is_slow_answers_written_side_by_side_keep_their_prompts(
+    opened: Open,
+) -> None:
+    backend, fresh = opened(num_parallel=2), opened()
+    for chat in (11, 12):
+        backend.submit(Generate(chat, words(chat, 100), 20, GREEDY))
+    first = drive(backend)[11]
+    assert backend._scheduler is not None
+    cache = backend._scheduler._cache
+    cache._parking.saving = 50 * cache._pace.cost  # as on a GPU, where copies are slow
+    answer(backend, Generate(3, words(13, 20), 5, GREEDY))
+    assert min(len(parked.tokens) for parked in cache._parking.parked) == 100
+    turn = words(11, 100) + first.tokens + words(14, 10)
+    second = answer(backend, Generate(4, turn, 20, GREEDY))
+    assert cached(second) >= 100
+    assert second.tokens == answer(fresh, Generate(1, turn, 20, GREEDY)).tokens
+
+
+def test_no_prompt_is_held_against_more_than_a_few_copies(opened: Open) -> None:
+    backend = opened()
+    for chat in range(70):
+        answer(backend, Generate(chat, words(chat, 5), 1, GREEDY))
+    assert backend._scheduler is not None
+    assert len(backend._scheduler._cache._parking.parked) == 64
 
 
 def test_a_common_beginning_is_taken_from_an_answer_still_running(opened: Open) -> None:

@@ -147,7 +147,14 @@ def test_a_fast_machine_takes_prompts_in_whole_chunks() -> None:
     assert pace.chunk == 512
 
 
-def test_a_step_without_a_prompt_says_nothing_about_prompts() -> None:
+def test_prompts_are_read_at_least_as_fast_as_answers_are_written() -> None:
+    pace = Pace()
+    for _ in range(10):
+        pace.note(8, 0.002)
+    assert pace.cost == pytest.approx(0.002 / 8, rel=0.1)
+
+
+def test_a_slow_step_without_a_prompt_says_nothing_about_prompts() -> None:
     pace = Pace()
     before = pace.chunk
     pace.note(1, 5.0)
