@@ -2,9 +2,9 @@
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30000;
-const ABSENT = `This Jupyter server runs without ollmlx. Switch it on with
-    jupyter server extension enable jupyter_ext
-and start the server again.`;
+export const ABSENT =
+  "This Jupyter server runs without ollmlx.  Switch it on with " +
+  "`jupyter server extension enable jupyter_ext`, and start the server again.";
 const EVENTS = "/api/ollmlx/events";
 
 export class Mount {
@@ -90,7 +90,6 @@ export class Mount {
       } catch (error) {
         this.lose(signal, error.message);
       }
-      if (!this.present) return;
       await sleep(wait, signal);
       wait = Math.min(2 * wait, LONGEST_WAIT_MS);
     }

@@ -1,14 +1,16 @@
 /** The side panel: the model manager that notebooks show, over HTTP instead of a kernel. */
 
+import { h, root } from "./front/dom.js";
 import { manager } from "./front/manager.js";
+import { ABSENT } from "./mount.js";
 
 /** The panel's class; it shows nothing and asks the server nothing before it is seen. */
 export function panelClass(Widget) {
   return class extends Widget {
-    constructor(transport, style) {
+    constructor(mount, style) {
       super();
       this.addClass("ollmlx-side");
-      this.transport = transport;
+      this.mount = mount;
       this.style = style;
     }
 
@@ -21,16 +23,18 @@ export function panelClass(Widget) {
     }
 
     onActivateRequest() {
+      this.begin();
       this.node.querySelector("button:not([hidden]), input")?.focus();
     }
 
     begin() {
-      if (this.end) return;
+      if (this.node.firstChild) return;
       this.style("front/shared.css");
       this.style("front/manager.css");
       const element = document.createElement("div");
       this.node.append(element);
-      this.end = manager(element, this.transport);
+      if (this.mount.present) this.end = manager(element, this.mount.transport());
+      else root(element, "ollmlx-absent").append(h("p", { role: "alert" }, ABSENT));
     }
 
     dispose() {

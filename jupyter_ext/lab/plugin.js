@@ -39,7 +39,7 @@ function activate(lab, app, { ICommandPalette, ILauncher, ILayoutRestorer, IStat
   const icon = new lab.LabIcon({ name: "ollmlx:models", svgstr: ICON });
   const mount = new Mount(lab, app.serviceManager.serverSettings);
   style("lab.css");
-  const panel = new (panelClass(lab.Widget))(mount.transport(), style);
+  const panel = new (panelClass(lab.Widget))(mount, style);
   panel.id = "ollmlx-models";
   panel.title.icon = icon;
   panel.title.caption = "Local models (ollmlx)";
