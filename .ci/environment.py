@@ -18,6 +18,8 @@ VENV = ROOT / ".venv"
 UV = ROOT / ".venv-uv"
 LOG = UV / "sync.log"
 STAMP = VENV / ".in-sync"
+# Folders of which installing copies the files; the rest of the package is used where it lies.
+COPIED = ("jupyter_ext/config", "jupyter_ext/lab", "ollmlx/widgets/front")
 PYTHON = (3, 11)
 UV_VERSION = "uv>=0.13,<0.14"
 NO_PYTHON = """\
@@ -95,10 +97,14 @@ def check_tools():
 
 
 def fingerprint():
-    """Changes when the lock, the project's metadata or the Python does."""
+    """Changes when the lock, the project's metadata, the Python or a file that is copied does."""
     digest = hashlib.sha256(sys.version.encode())
-    for name in ("uv.lock", "pyproject.toml", ".ci/environment.py", ".ci/llama-lean.cmake"):
-        digest.update((ROOT / name).read_bytes())
+    files = [ROOT / name for name in ("uv.lock", "pyproject.toml")]
+    files += [ROOT / ".ci" / name for name in ("environment.py", "llama-lean.cmake")]
+    for folder in COPIED:
+        files += sorted(path for path in (ROOT / folder).rglob("*") if path.is_file())
+    for path in files:
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 

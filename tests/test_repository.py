@@ -123,6 +123,11 @@ def test_the_environment_is_written_for_old_pythons():
         ast.parse((ROOT / folder / "__main__.py").read_text(), feature_version=(3, 6))
 
 
+def test_an_environment_is_out_of_date_when_a_file_that_it_copies_changes():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert set(environment.COPIED) == set(build["targets"]["wheel"]["shared-data"])
+
+
 def test_without_a_compiler_the_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", "")
