@@ -159,8 +159,12 @@ def _write_weights(folder: Path, config: dict[str, Any]) -> None:
     settings = update_module_configs(settings, package, config, ["text", "vision"])
     mx.random.seed(3)
     model = package.Model(settings)
-    weights = {
-        name: 2 * mx.random.normal(a.shape) * a.shape[-1] ** -0.5 if a.ndim > 1 else a
-        for name, a in tree_flatten(model.parameters())
-    }
+    weights = {name: _random(name, array) for name, array in tree_flatten(model.parameters())}
     mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
+
+
+def _random(name: str, like: mx.array) -> mx.array:
+    """Large enough for what is read to matter, also where Gemma's norms come after the layers."""
+    if like.ndim == 1:
+        return 4 * like if "post_" in name else like
+    return 2 * mx.random.normal(like.shape) * like.shape[-1] ** -0.5

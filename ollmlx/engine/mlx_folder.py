@@ -56,7 +56,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 def has_eyes(folder: Path) -> bool:
     """Whether a vision tower is among the weights.  Raises `LoadFailed` for files that are none."""
     try:
-        return any(sight.in_weights(mx.load(str(f))) for f in folder.glob("model*.safetensors"))
+        return any(
+            sight.in_weights(mx.load(str(file)))  # type: ignore[arg-type]  # of these always a dict
+            for file in folder.glob("model*.safetensors")
+        )
     except REFUSALS as error:
         raise LoadFailed(f"unable to load model {folder}: {error}") from error
 
