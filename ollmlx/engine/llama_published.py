@@ -167,6 +167,10 @@ def computed(shape: Sequence[int], values: Callable[[], NDArray[np.float32]]) ->
     return Tensor("F32", tuple(shape), lambda: np.ascontiguousarray(values()).view(np.uint8))
 
 
+def constant(value: float) -> Tensor:
+    return computed((1,), lambda: np.array([value], np.float32))
+
+
 def translated(path: str, translate: Callable[[View], None]) -> View | None:
     """The file changed so; None where nothing changes.
 

@@ -1,10 +1,21 @@
-"""The Gemmas of Ollama's library that llama.cpp wants otherwise: 3, EmbeddingGemma, 3n and 4."""
+"""The Gemmas of Ollama's library that llama.cpp wants otherwise: 3, EmbeddingGemma, 3n and 4.
 
-from ollmlx.engine.llama_published import SENSES, Family, View, has, marked, sees
+Source: `llama/compat` and `convert/convert_gemma4.go` of https://github.com/ollama/ollama.
+"""
+
+from ollmlx.engine.llama_published import SENSES, Family, View, constant, has, marked, sees
 from ollmlx.gguf import Header
 
 _TURN_END = 106
 _NORMAL, _BYTE = 1, 6
+_HEARING = {
+    "ln1": "attn_pre_norm",
+    "ln2": "attn_post_norm",
+    "layer_pre_norm": "ln2",
+    "linear_pos": "attn_k_rel",
+}
+_CLAMPED = ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down")
+_BOUNDS = ("input_min", "input_max", "output_min", "output_max")
 
 
 def _is_gemma3(found: Header) -> bool:
@@ -95,6 +106,44 @@ def _gemma4(view: View) -> None:
         view.put("tokenizer.ggml.model", "gemma4")
     view.hide(*SENSES)
     view.rename((".ffn_gate_inp.per_expert_scale", ".ffn_down_exps.scale"))
+
+
+def gemma4_senses(view: View) -> None:
+    """The tensors and keys of what Gemma 4 sees and hears with, as mtmd calls them."""
+    _unpack_bounds(view)
+    if not view.has("a."):
+        return
+    view.put("clip.has_audio_encoder", True)
+    view.put("clip.audio.projector_type", "gemma4a")
+    view.default("clip.audio.num_mel_bins", 128)
+    view.copy("gemma4.embedding_length", "clip.audio.projection_dim")
+    view.rename(
+        ("a.pre_encode.out.weight", "a.input_projection.weight"),
+        ("mm.a.fc.", "a.pre_encode.out."),
+    )
+    view.tensors = {_in_mtmds_words(name): tensor for name, tensor in view.tensors.items()}
+
+
+def _in_mtmds_words(name: str) -> str:
+    """One of the new names is one of the old, so all change at once."""
+    if not name.startswith("a.blk."):
+        return name
+    block, leaf, kind = name.rsplit(".", 2)
+    return f"{block}.{_HEARING.get(leaf, leaf)}.{kind}"
+
+
+def _unpack_bounds(view: View) -> None:
+    """What layers' numbers are clamped to: in one tensor, four of them for each multiplication."""
+    packed = view.tensors.pop("v.clamp_data", None)
+    if packed is None or view.has("v.blk.0.attn_q.input_m"):
+        return
+    blocks = range(view.key("vision.block_count"))
+    clamped = [f"v.blk.{block}.{leaf}" for block in blocks for leaf in _CLAMPED]
+    for number, name in enumerate([*clamped, "mm.input_projection"]):
+        bounds = packed.values().reshape(-1, len(_BOUNDS))[number]
+        if bounds.any():
+            for bound, value in zip(_BOUNDS, bounds, strict=True):
+                view.tensors[f"{name}.{bound}"] = constant(float(value))
 
 
 GEMMA3 = Family(_is_gemma3, _gemma3)

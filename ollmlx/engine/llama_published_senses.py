@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ollmlx.engine.llama_published import SENSES, Tensor, View, computed, sees, translated
+from ollmlx.engine.llama_published_gemma import gemma4_senses
 from ollmlx.gguf import BadGguf, Header, header
 from ollmlx.gguf.writing import Value, encoded
 
@@ -100,32 +101,6 @@ def _take_keys(view: View, others: Mapping[str, str]) -> None:
             single = isinstance(value, int | float)
             target = f"clip.{kind}.{rest}"
             view.keys.setdefault(target, encoded(value) if single else view.keys[name])
-
-
-# -- Gemma -----------------------------------------------------------------------------------------
-
-
-def _gemma4(view: View) -> None:
-    if not view.has("a."):
-        return
-    view.put("clip.has_audio_encoder", True)
-    view.put("clip.audio.projector_type", "gemma4a")
-    view.default("clip.audio.num_mel_bins", 128)
-    view.copy("gemma4.embedding_length", "clip.audio.projection_dim")
-    view.rename(
-        ("a.pre_encode.out.weight", "a.input_projection.weight"),
-        ("mm.a.fc.", "a.pre_encode.out."),
-    )
-    leaves = {"ln1": "attn_pre_norm", "ln2": "attn_post_norm", "layer_pre_norm": "ln2"}
-    view.tensors = {_gemma4_name(n, leaves): tensor for n, tensor in view.tensors.items()}
-
-
-def _gemma4_name(name: str, leaves: Mapping[str, str]) -> str:
-    """All at once: one of the new names is one of the old."""
-    if not name.startswith("a.blk."):
-        return name
-    block, leaf, kind = name.rsplit(".", 2)
-    return f"{block}.{leaves.get(leaf, 'attn_k_rel' if leaf == 'linear_pos' else leaf)}.{kind}"
 
 
 # -- Qwen ------------------------------------------------------------------------------------------
@@ -300,7 +275,7 @@ FAMILIES = {
         mean=[0.0, 0.0, 0.0],
         std=[1.0, 1.0, 1.0],
         defaults={"image_size": 224},
-        prepare=_gemma4,
+        prepare=gemma4_senses,
         floats=_PATCHES,
     ),
     "glmocr": Senses(

@@ -15,7 +15,8 @@ from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.api.creating import upload
 from tests.convert.running import smollm2
-from tests.engine.published_eyes import EYES, write
+from tests.engine.published_eyes import EYES
+from tests.engine.writing_eyes import write
 from tests.toy import ToyModels
 from tests.toy_hearing import make_hearing, sound
 from tests.toy_vision import make_seeing, picture

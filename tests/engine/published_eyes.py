@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.convert.tinies import GEMMA3, GEMMA4, GEMMA4_DIVISORS, QWEN35, ROTARY, WIDE_HEADS
-from tests.convert.tiny import Tiny, contents, write_gguf, write_tiny
+from tests.convert.tiny import Tiny
 from tests.toy_vision import FEED, HEADS, LAYERS, PATCH, SIDE, WIDTH
 
 Meta = dict[str, Any]
@@ -113,6 +112,22 @@ def _unrotated(tensors: Tensors) -> Tensors:
     return tensors
 
 
+CLAMPED = ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down")
+BOUNDS = {"input_min": -0.9, "input_max": 0.8, "output_min": -0.5, "output_max": 0.4}
+
+
+def _packed(tensors: Tensors) -> Tensors:
+    """The bounds of all multiplications in one tensor; those of what is not clamped are 0."""
+    bounds = [
+        f"v.blk.{layer}.{leaf}.{bound}"
+        for layer in range(2)
+        for leaf in CLAMPED
+        for bound in BOUNDS
+    ]
+    values = [tensors.pop(name) for name in bounds]
+    return tensors | {"v.clamp_data": np.concatenate([*values, np.zeros(4, np.float32)])}
+
+
 QWEN_EYES = {
     "v.patch_embd.weight": FRAME,
     "v.patch_embd.weight.1": FRAME,
@@ -174,9 +189,11 @@ EYES = {
         block=NO_BIASES
         | GATED
         | {f"{name}_norm.weight": (WIDTH // HEADS,) for name in ("attn_q", "attn_k")}
-        | {f"{name}_post_norm.weight": (WIDTH,) for name in ("attn", "ffn")},
+        | {f"{name}_post_norm.weight": (WIDTH,) for name in ("attn", "ffn")}
+        | {f"{name}.{bound}": (1,) for name in CLAMPED for bound in BOUNDS},
         activation="",
         colours=([0.0] * 3, [1.0] * 3),
+        otherwise=_packed,
     ),
     "glmocr": Eyes(
         Tiny("glm4", {"rope.dimension_count": 8}),
@@ -310,77 +327,3 @@ EYES = {
         otherwise=_split_qwen,
     ),
 }
-
-
-@dataclass(frozen=True)
-class Written:
-    text: Path
-    projector: Path
-    both: Path
-    """As Ollama has them."""
-
-
-def write(folder: Path, eyes: Eyes, tokenizer: Meta) -> Written:
-    files = Written(folder / "text.gguf", folder / "mmproj.gguf", folder / "both.gguf")
-    write_tiny(folder / "tiny.gguf", eyes.tiny, tokenizer)
-    meta, tensors = contents(folder / "tiny.gguf")
-    name = eyes.text or eyes.tiny.arch
-    ours = _renamed(meta, eyes.tiny.arch, name)
-    write_gguf(files.text, ours | {f"{name}.{k}": v for k, v in eyes.text_keys.items()}, tensors)
-    weights = _weights(eyes, tensors["token_embd.weight"])
-    write_gguf(files.projector, _clip_meta(eyes), weights)
-    own = eyes.arch or name
-    theirs = _renamed(meta, eyes.tiny.arch, own) | dict(eyes.stated)
-    for key, value in {**COMMON, **eyes.keys}.items():
-        if key not in eyes.lacking:
-            theirs[f"{own}.{eyes.called.get(key, f'vision.{key}')}"] = value
-    write_gguf(files.both, theirs, tensors | _as_ollamas(eyes, weights))
-    return files
-
-
-def _renamed(meta: Meta, arch: str, name: str) -> Meta:
-    changed = {
-        f"{name}{k.removeprefix(arch)}" if k.startswith(f"{arch}.") else k: v
-        for k, v in meta.items()
-    }
-    return changed | {"general.architecture": name}
-
-
-def _clip_meta(eyes: Eyes) -> Meta:
-    keys = {f"clip.vision.{key}": value for key, value in {**COMMON, **eyes.keys}.items()}
-    if "attention.layer_norm_epsilon" in eyes.lacking:
-        keys["clip.vision.attention.layer_norm_epsilon"] = 1e-5
-    if eyes.activation:
-        keys[f"clip.use_{eyes.activation}"] = True
-    mean, deviation = eyes.colours
-    return keys | {
-        "general.architecture": "clip",
-        "clip.has_vision_encoder": True,
-        "clip.projector_type": eyes.projector,
-        "clip.vision.projection_dim": TEXT,
-        "clip.vision.image_mean": mean,
-        "clip.vision.image_std": deviation,
-    }
-
-
-def _weights(eyes: Eyes, embeddings: NDArray[Any]) -> Tensors:
-    generator = np.random.default_rng(1)
-
-    def draw(shape: tuple[int, ...]) -> NDArray[np.float32]:
-        values = generator.standard_normal(shape) * shape[-1] ** -0.5
-        return values.astype(np.float16).astype(np.float32)
-
-    shapes = dict(eyes.weights)
-    for layer in range(LAYERS):
-        shapes |= {f"v.blk.{layer}.{n}": s for n, s in {**BLOCK, **eyes.block}.items()}
-    weights = {name: draw(shape) for name, shape in shapes.items() if shape}
-    if "v.token_embd.img_break" in weights:
-        weights["v.token_embd.img_break"] = embeddings[12]
-    return weights
-
-
-def _as_ollamas(eyes: Eyes, weights: Tensors) -> Tensors:
-    weights = eyes.otherwise(weights)
-    for ours, theirs in eyes.names:
-        weights = {name.replace(ours, theirs, 1): values for name, values in weights.items()}
-    return weights

@@ -20,7 +20,8 @@ from ollmlx.gguf import Gguf
 from ollmlx.gguf.writing import encoded
 from tests.convert.running import smollm2
 from tests.convert.tiny import write_gguf
-from tests.engine.published_eyes import EYES, Meta, write
+from tests.engine.published_eyes import EYES, Meta
+from tests.engine.writing_eyes import write
 from tests.toy_vision import picture
 
 
