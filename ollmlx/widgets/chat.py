@@ -91,13 +91,17 @@ class Chat(Widget):
         """A page begins to show this, or wants the names of models anew."""
         self._tell_state()  # what is known already; the server may take its time
         async with await self._client() as client:
-            listed, loaded = await asyncio.gather(client.list(), client.ps())
+            await self._look_up(client)
+        self.tell(kind="settings", settings=self._settings())
+
+    async def _look_up(self, client: AsyncClient) -> None:
+        """The models there are; the first of those for who named none."""
+        listed, loaded = await asyncio.gather(client.list(), client.ps())
         names = [model.model for model in listed.models if model.model]
         self._installed = names
         if not self._models[0]:
             running = [model.model for model in loaded.models if model.model]
             self._models[0] = next(iter([*running, *names]), "")
-        self.tell(kind="settings", settings=self._settings())
 
     async def _configure(self, said: Said) -> None:
         first, second = said["models"]
@@ -186,9 +190,12 @@ class Chat(Widget):
             self.tell(kind="end", turn=turn, side=side, reply=facts)
 
     async def _stream(self, reply: Reply, messages: list[dict[str, Any]], pacing: Pacing) -> None:
-        if not reply.model:
-            raise NoModel("choose a model first; the model manager pulls one")
         async with await self._client() as client:
+            if not reply.model:  # asked before the models were known
+                await self._look_up(client)
+                reply.model = self._models[0]
+            if not reply.model:
+                raise NoModel("there is no model yet; the model manager pulls one")
             stream: Any = await client.chat(
                 reply.model,
                 messages,

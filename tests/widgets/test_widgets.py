@@ -65,6 +65,13 @@ def test_a_chat_chooses_a_loaded_model_and_answers(server: StandIn):
     chat.close()
 
 
+def test_a_question_that_comes_before_the_names_of_models_finds_one(server: StandIn):
+    page = Page(Chat(host=server.url))
+    page.ask(kind="ask", text="Hi", images=[])
+    assert page.kind("end")["reply"]["model"] == "m:1b"
+    page.widget.close()
+
+
 def test_stop_hangs_up(server: StandIn):
     server.endless = True
     chat = Chat("m:1b", host=server.url)

@@ -13,10 +13,11 @@ export class Answer {
     this.thoughts = h("div", { class: "ollmlx-chat-thinking" });
     this.folded = h("details", { hidden: true }, h("summary", {}, "Thinking"), this.thoughts);
     this.footer = h("footer", {}, "…");
+    this.header = h("header", {}, reply.model);
     this.element = h(
       "article",
-      { class: "ollmlx-chat-reply", "aria-label": `Answer of ${reply.model}` },
-      h("header", {}, reply.model),
+      { class: "ollmlx-chat-reply", "aria-label": "Answer" },
+      this.header,
       this.folded,
       this.body,
       this.footer,
@@ -38,6 +39,7 @@ export class Answer {
   }
 
   end(reply) {
+    this.header.textContent = reply.model;
     const stopped = { length: "cut off at the limit", stopped: "stopped" }[reply.done_reason];
     const facts = [stopped, reply.tokens > 0 && `${reply.tokens} tokens`];
     if (reply.tokens_per_second) facts.push(`${short(reply.tokens_per_second)} tokens/s`);
