@@ -216,7 +216,7 @@ class MlxBackend:
         decoding = any(row.decoding for row in self._live.values())
         chunk = self._options.num_batch
         if self._sight is not None:
-            reading = (row for row in self._live.values() if not row.begun)
+            reading = (row for row in self._live.values() if not row.decoding)
             self._sight.show([picture for row in reading for picture in row.pictures])
         self._generator.prefill_step_size = chunk if decoding else max(_IDLE_CHUNK, chunk)
         try:

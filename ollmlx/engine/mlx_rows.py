@@ -64,11 +64,6 @@ class Row:
         wanted = self.job.max_tokens - len(self._made)
         return min(wanted, self._num_ctx - len(self.prompt))
 
-    @property
-    def begun(self) -> bool:
-        """Whether the first token was made, and so the whole prompt read."""
-        return self._first > 0
-
     def start(self) -> None:
         """Its prompt begins to be read; the first time counts."""
         self._started = self._started or perf_counter_ns()
