@@ -34,13 +34,16 @@ VISION = {
     "patch_size": PATCH,
 }
 ROWS = [f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)]
+QWEN = ["<|image_pad|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>"]
 TILED = ["<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *ROWS]
+MROPE = {"rope_scaling": {"type": "default", "mrope_section": [4, 2, 2]}}
 SPECIAL = {
     "gemma3": ["<image_soft_token>", "<start_of_image>", "<end_of_image>"],
     "idefics3": TILED,
     "llava": ["<image>"],
-    "qwen2_5_vl": ["<|image_pad|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>"],
-    "qwen2_vl": ["<|image_pad|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>"],
+    "qwen2_5_vl": QWEN,
+    "qwen2_vl": QWEN,
+    "qwen3_vl": QWEN,
     "smolvlm": TILED,
 }
 """What the tokens of each family's pictures are called, the one that is repeated first."""
@@ -95,8 +98,11 @@ def _config(family: str, ids: dict[str, int], num_vocab: int) -> dict[str, Any]:
     if family == "gemma3":
         text |= {"model_type": "gemma3_text", "head_dim": toy.HEAD, "mm_tokens_per_image": 4}
         text |= {"sliding_window_pattern": 2, "sliding_window": 24}
-    if family.startswith("qwen"):
-        config |= text | _qwen(family, ids) | {"model_type": family}
+    if family == "qwen3_vl":
+        text |= {"model_type": "qwen3_vl_text", "head_dim": toy.HEAD} | MROPE
+        config |= _qwen(family, ids)
+    elif family.startswith("qwen"):
+        config |= text | MROPE | _qwen(family, ids) | {"model_type": family}
     return config
 
 
@@ -109,7 +115,7 @@ def _qwen(family: str, ids: dict[str, int]) -> dict[str, Any]:
         "model_type": family,
         "depth": 2,
         "embed_dim": 32,
-        "hidden_size": 32 if family == "qwen2_5_vl" else toy.HIDDEN,
+        "hidden_size": toy.HIDDEN if family == "qwen2_vl" else 32,
         "out_hidden_size": toy.HIDDEN,
         "intermediate_size": 64,
         "num_heads": 2,
@@ -117,10 +123,11 @@ def _qwen(family: str, ids: dict[str, int]) -> dict[str, Any]:
         "spatial_patch_size": PATCH,
         "window_size": 16,
         "fullatt_block_indexes": [1],
+        "num_position_embeddings": 16,
+        "deepstack_visual_indexes": [0, 1],
     }
     return {
         "vision_config": vision,
-        "rope_scaling": {"type": "mrope", "mrope_section": [4, 2, 2]},
         "vision_start_token_id": ids["<|vision_start|>"],
         "vision_end_token_id": ids["<|vision_end|>"],
         "video_token_id": ids["<|video_pad|>"],

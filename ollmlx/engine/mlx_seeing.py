@@ -115,13 +115,14 @@ class Seeing(nn.Module):  # type: ignore[misc]  # mlx has no type information
         return [*cache, Drift()] if self._in_two_dimensions else cache
 
     def __call__(self, tokens: mx.array, cache: list[Any]) -> mx.array:
-        parts, extra = self._parts(tokens), dict[str, mx.array]()
+        parts, extra = self._parts(tokens), dict[str, Any]()
         if self._in_two_dimensions:
             *cache, drift = cache
             extra["position_ids"] = _positions(tokens.shape, cache[0].offset, drift, parts)
         if parts:
             tokens = mx.where(tokens < _BASE, tokens, 0)
             extra["inputs_embeds"] = self._vectors(tokens, parts)
+            extra |= _deep(tokens.shape, parts)
         logits: mx.array = self.language_model(tokens, cache=cache, **extra).logits
         return logits
 
@@ -160,7 +161,7 @@ class Seeing(nn.Module):  # type: ignore[misc]  # mlx has no type information
                 row, column = int(rows[0]), int(columns[0])
                 first = int(numbers[row, column]) - picture.base
                 parts.append(_Part(row, column, first, rows.size, picture.piece))
-        return parts
+        return sorted(parts, key=lambda part: (part.row, part.column))
 
     def _vectors(self, tokens: mx.array, parts: Iterable[_Part]) -> mx.array:
         """[rows, columns, width]"""
@@ -188,6 +189,21 @@ def lazy_model(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, dict[st
         return load_model(Path(seen), lazy=True), told
 
 
+def _deep(shape: tuple[int, ...], parts: Sequence[_Part]) -> dict[str, Any]:
+    """What comes to pictures behind the first layers, and where those are, row by row."""
+    layers = list(zip(*(part.piece.deep for part in parts), strict=True))
+    if not layers:
+        return {}
+    where = np.zeros(shape, bool)
+    for part in parts:
+        where[part.row, part.columns] = True
+    added = [
+        mx.concatenate([deep[part.taken] for part, deep in zip(parts, layer, strict=True)])
+        for layer in layers
+    ]
+    return {"visual_pos_masks": mx.array(where), "deepstack_visual_embeds": added}
+
+
 def _positions(
     shape: tuple[int, ...], offset: int | mx.array, drift: Drift, parts: Sequence[_Part]
 ) -> mx.array:
@@ -198,7 +214,7 @@ def _positions(
     if not parts:
         return plain
     places, moved = np.array(plain), np.array(drift[0])
-    for part in sorted(parts, key=lambda part: part.column):
+    for part in parts:
         begin = places[0, part.row, part.column] - part.first
         places[:, part.row, part.columns] = begin + part.piece.places[:, part.taken]
         if part.taken.stop == len(part.piece.vectors):

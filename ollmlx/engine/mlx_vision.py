@@ -40,6 +40,8 @@ class Piece:
     """[3, tokens]: positions in time, height and width, if the run begins at 0."""
     positions: int
     """Those that the run takes of the sequence."""
+    deep: tuple[mx.array, ...] = ()
+    """[tokens, width] each: what comes to the tokens behind the first layers (Qwen3-VL)."""
 
 
 Pieces = dict[int, Piece]
@@ -88,16 +90,16 @@ class Eyes:
         inputs = self._prepared(file)
         ids, places = _ids(inputs), self._places(inputs)
         mask = inputs.pop("attention_mask", None)
-        vectors = self._model.get_input_embeddings(**inputs, mask=mask).inputs_embeds[0]
-        pieces = [
-            Piece(
-                mx.contiguous(vectors[start:end]),
-                places[:, start:end] - places[:1, start : start + 1],
-                _taken(places, start, end),
-            )
-            for start, end in self._runs(ids)
-        ]
-        mx.eval([piece.vectors for piece in pieces])
+        features = self._model.get_input_embeddings(**inputs, mask=mask)
+        pieces, count = list[Piece](), 0
+        for start, end in self._runs(ids):
+            vectors = mx.contiguous(features.inputs_embeds[0, start:end])
+            seen = slice(count, count + end - start)
+            deep = tuple(mx.contiguous(d[seen]) for d in features.deepstack_visual_embeds or ())
+            run = places[:, start:end] - places[:1, start : start + 1]
+            pieces.append(Piece(vectors, run, _taken(places, start, end), deep))
+            count = seen.stop
+        mx.eval([(piece.vectors, piece.deep) for piece in pieces])
         return pieces
 
     def _prepared(self, file: bytes) -> dict[str, Any]:
@@ -146,4 +148,4 @@ def _taken(places: NDArray[np.int32], start: int, end: int) -> int:
 
 
 def _size(pieces: list[Piece]) -> int:
-    return sum(int(piece.vectors.nbytes) for piece in pieces)
+    return sum(int(vectors.nbytes) for piece in pieces for vectors in (piece.vectors, *piece.deep))
