@@ -174,6 +174,20 @@ def test_a_page_that_is_not_seen_holds_no_connection(lab: Lab, server: httpx.Cli
     server.post("/api/ollmlx/unload", json={"model": "parrot"}).raise_for_status()
 
 
+def test_a_lost_connection_is_told_and_found_again(lab: Lab):
+    lab.visit("lab")
+    lab.command("ollmlx:open")
+    status, panel = lab.page.locator(".ollmlx-status button"), lab.page.locator("#ollmlx-models")
+    expect(status).to_have_text("no model loaded")
+    lab.page.route("**/events?*", lambda route: route.abort())
+    lab.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    expect(status).to_have_text("ollmlx: no connection")
+    expect(panel.get_by_text("The Jupyter server does not answer.")).to_be_visible()
+    lab.page.unroute("**/events?*")
+    expect(status).to_have_text("no model loaded")
+    expect(panel.get_by_text("The Jupyter server does not answer.")).not_to_be_visible()
+
+
 def test_the_launcher_opens_a_chat_that_runs(lab: Lab):
     lab.visit("lab")
     lab.page.locator(".jp-LauncherCard", has_text="Local chat").click()
