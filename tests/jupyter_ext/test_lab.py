@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from ollmlx import __version__
 from tests.jupyter_ext.process import Server, serving
+from tests.misbehaving import misbehaving
 from tests.widgets.browser import Notebook, chromium
 
 ROOT = Path(__file__).parents[2]
@@ -172,6 +173,26 @@ def test_a_page_that_is_not_seen_holds_no_connection(lab: Lab, server: httpx.Cli
     lab.page.evaluate(f"() => {{ {hidden % 'false'}; {seen} }}")
     expect(lab.page.locator(".ollmlx-status button")).to_contain_text("parrot:latest")
     server.post("/api/ollmlx/unload", json={"model": "parrot"}).raise_for_status()
+
+
+def test_a_pull_is_watched_paused_and_cancelled_without_a_kernel(lab: Lab):
+    with misbehaving() as registry:
+        registry.add("me/m", "1", {"model_format": "gguf"}, model=bytes(3 << 20))
+        registry.seconds_per_mib = 5
+        lab.visit("lab")
+        lab.command("ollmlx:open")
+        panel, keys = lab.page.locator("#ollmlx-models"), lab.page.keyboard
+        panel.get_by_label("Search for models").fill(f"http://{registry.host}/me/m:1")
+        panel.get_by_role("button", name="Pull the model of this name").press("Enter")
+        jobs, status = panel.get_by_role("list", name="Jobs"), lab.page.locator(".ollmlx-status")
+        expect(status).to_contain_text(re.compile(r"me/m:1 \d+ %"))
+        jobs.get_by_role("button", name="Pause").press("Enter")
+        expect(jobs).to_contain_text("paused")
+        expect(status).to_have_text("no model loaded")
+        jobs.get_by_role("button", name="Cancel").press("Enter")
+        panel.get_by_role("button", name="Yes, cancel it").focus()
+        keys.press("Enter")
+        expect(jobs.get_by_role("listitem")).to_have_count(0)
 
 
 def test_a_lost_connection_is_told_and_found_again(lab: Lab):
