@@ -166,12 +166,13 @@ def _write_weights(folder: Path, config: dict[str, Any]) -> None:
     settings = update_module_configs(settings, package, config, ["text", "vision"])
     mx.random.seed(3)
     model = package.Model(settings)
-    weights = {name: _random(name, array) for name, array in tree_flatten(model.parameters())}
+    gain = 4 if config["model_type"] == "gemma3" else 1
+    weights = {name: _random(name, like, gain) for name, like in tree_flatten(model.parameters())}
     mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
 
 
-def _random(name: str, like: mx.array) -> mx.array:
-    """Large enough for what is read to matter, also where Gemma's norms come after the layers."""
+def _random(name: str, like: mx.array, gain: int) -> mx.array:
+    """Large enough for what is read to matter; `gain` is that of norms behind Gemma's layers."""
     if like.ndim == 1:
-        return 4 * like if "post_" in name else like
+        return gain * like if "post_" in name else like
     return 2 * mx.random.normal(like.shape) * like.shape[-1] ** -0.5
