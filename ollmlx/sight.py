@@ -1,6 +1,7 @@
 """Which folders of MLX weights see, and what their processors take for the place of a picture."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 MARKS = {
@@ -20,6 +21,11 @@ def known(config: Mapping[str, Any]) -> bool:
     return config.get("model_type") in MARKS and isinstance(config.get("vision_config"), dict)
 
 
-def in_weights(tensors: Iterable[str]) -> bool:
-    """Whether tensors of those names are a vision tower's too: converters for text drop them."""
+def whole(folder: Path, tensors: Iterable[str]) -> bool:
+    """Whether what a folder's model sees through is there, for converters for text leave it out:
+    a vision tower among the tensors of those names, and how to make pixels of files.
+    """
+    settings = ("preprocessor_config.json", "processor_config.json")
+    if not any((folder / name).is_file() for name in settings):
+        return False
     return any("vision" in name or "visual" in name for name in tensors)

@@ -120,7 +120,7 @@ class MlxBackend:
         self._waiting.clear()
         self._live.clear()
         self._prefixes.clear()
-        del self._generator, self._embedder, self._model
+        del self._generator, self._embedder, self._model, self._sight
         mlx_device.let_go()
 
     def _describe(self, num_ctx: int, num_vocab: int, caches: int) -> ModelInfo:

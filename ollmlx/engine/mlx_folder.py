@@ -3,6 +3,7 @@
 Never runs code out of the folder.
 """
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -54,14 +55,15 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def has_eyes(folder: Path) -> bool:
-    """Whether a vision tower is among the weights.  Raises `LoadFailed` for files that are none."""
+    """Whether what the model sees through is there.  Raises `LoadFailed` for a damaged file."""
     try:
-        return any(
-            sight.in_weights(mx.load(str(file)))  # type: ignore[arg-type]  # of these always a dict
+        shards = [
+            dict(mx.load(str(file)))  # type: ignore[arg-type]  # of these a dict, nothing read
             for file in folder.glob("model*.safetensors")
-        )
+        ]
     except REFUSALS as error:
         raise LoadFailed(f"unable to load model {folder}: {error}") from error
+    return sight.whole(folder, itertools.chain(*shards))
 
 
 def context_limit(config: dict[str, Any]) -> int | None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def mlx_model(
         details=msgspec.structs.replace(found, parent_model=spoken.source),
         capabilities=capabilities.merged(
             spoken.capabilities,
-            _folder_capabilities(folder, config, template, [shard.tensors for shard in read]),
+            _folder_capabilities(folder, config, template, chain(*(s.tensors for s in read))),
             capabilities.of_go_template(spoken.template),
             capabilities.of_parser(spoken.parser, found.family),
         ),
@@ -226,14 +227,14 @@ def shard_files(folder: Path) -> list[Path]:
 
 
 def _folder_capabilities(
-    folder: Path, config: Mapping[str, Any], template: str, tensors: Iterable[Iterable[str]]
+    folder: Path, config: Mapping[str, Any], template: str, tensors: Iterable[str]
 ) -> tuple[str, ...]:
     # Sentence encoders say so by their pipeline file, or by a family that cannot generate.
     family = str(config.get("model_type"))
     encodes = (folder / "modules.json").is_file() or family.endswith(("bert", "roberta"))
     return capabilities.merged(
         ["embedding" if encodes else "completion"],
-        ["vision"] if sight.known(config) and any(map(sight.in_weights, tensors)) else [],
+        ["vision"] if sight.known(config) and sight.whole(folder, tensors) else [],
         capabilities.of_folder_jinja(template),
     )
 

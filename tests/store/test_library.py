@@ -239,6 +239,8 @@ def test_an_mlx_folder_sees_by_its_family_and_its_weights(
 ) -> None:
     folder = write_mlx(tmp_path / "m", {"model_type": family, "vision_config": {}})
     save_file({tower: np.zeros((2, 2), np.float32)}, folder / "model-eyes.safetensors")
+    assert "vision" not in library.find(str(folder)).capabilities
+    (folder / "preprocessor_config.json").write_text("{}")
     assert ("vision" in library.find(str(folder)).capabilities) is sees
 
 
