@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pexpect import EOF
 from pexpect.fdpexpect import fdspawn
 
 # The terminal has to become the controlling one, or Ctrl-C is only a byte.
@@ -39,6 +40,7 @@ class User:
 
     def leaves(self) -> int:
         """The exit status, when the command has ended by itself."""
+        self._screen.expect(EOF)  # and meanwhile read: a terminal that is full keeps it waiting
         return self._process.wait(timeout=30)
 
 
@@ -46,13 +48,15 @@ class User:
 def at_terminal(*words: str, **environment: str) -> Iterator[User]:
     screen, terminal = pty.openpty()
     pty_size(terminal)
+    # Where tests share the cores these tell of a terminal that is not this one.
+    inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         [sys.executable, "-c", _TAKE_TERMINAL, *words],
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        env={**os.environ, "TERM": "xterm-256color", **environment},
+        env={**inherited, "TERM": "xterm-256color", **environment},
     )
     os.close(terminal)
     try:
