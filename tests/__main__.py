@@ -1,8 +1,4 @@
-"""`python3 tests [pytest's arguments]` runs every test, notebooks included, in `.venv`.
-
-In as many processes as there are cores, but no more than four: the models take memory.  `-n 0`
-is one, for a debugger.
-"""
+"""`python3 tests [pytest's arguments]` runs every test, notebooks included, in `.venv`."""
 
 import sys
 from pathlib import Path
@@ -10,7 +6,5 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".ci"))
 import environment
 
-TOGETHER = ["-p", "tests.groups", "-n", "logical", "--maxprocesses", "4", "--dist", "loadgroup"]
-
 if __name__ == "__main__":
-    environment.run(["-m", "pytest", *TOGETHER, *sys.argv[1:]])
+    environment.run(["-m", "pytest", *sys.argv[1:]])
