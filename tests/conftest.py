@@ -1,5 +1,6 @@
 """Toy models shared by the whole test run; fixtures of one room live beside its tests."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,15 @@ from tests.bert import make_minilm, make_toy_bert
 from tests.toy import ToyModels, make_toy
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A shell has what it starts in the background ignore interrupts, and so would all its
+    children.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -153,15 +152,6 @@ def interrupt_at(row: str, noticed: threading.Event) -> Any:
     return script
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """A shell has what it starts in the background ignore interrupts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_batch_goes_on_where_it_was(server: StandIn):
     noticed = threading.Event()
     server.script = interrupt_at("Row 50", noticed)
