@@ -1,6 +1,7 @@
 """A folder that appears whole or not at all: filled beside its place, synced, then renamed.
 
-A killed process leaves a hidden folder, which the next attempt at the same target removes.
+A killed process leaves hidden folders, which the next attempt at the same target removes; a model
+that was being replaced is put back by whoever looks for it.
 """
 
 import fcntl
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from ollmlx.errors import BadRequest
 from ollmlx.store.blobs import storing
+
+_FILLING, _REPLACED = ".converting", ".replaced"
 
 
 class TargetInTheWay(BadRequest):
@@ -36,7 +39,7 @@ def appearing(target: Path, replace: bool = False) -> Iterator[Path]:
     """
     target = target.absolute()
     _check(target, replace)
-    filling = target.parent / f".{target.name}.converting"
+    filling = _filling(target)
     with storing(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = _claim(filling)
@@ -53,17 +56,40 @@ def appearing(target: Path, replace: bool = False) -> Iterator[Path]:
 
 
 def recover(folder: Path) -> None:
-    """Put right what was killed among the folders of `folder`: finish swaps, remove what was
+    """Put right what was killed among the folders of `folder`: undo swaps, remove what was
     being filled by a process that is gone, or being deleted.  Raises `OSError`.
     """
-    for old in folder.glob(".*.replaced"):
-        _recover(folder / old.name[1:].removesuffix(".replaced"))
     for left in folder.glob(".*.deleted"):
         shutil.rmtree(left)
-    for left in folder.glob(".*.converting"):
-        with suppress(BeingConverted):
-            lock = _claim(left)
-            shutil.rmtree(left)
+    for kind in (_REPLACED, _FILLING):
+        for left in folder.glob(f".*{kind}"):
+            _put_right(folder / left.name[1:].removesuffix(kind))
+
+
+def put_back(left: Path) -> Path | None:
+    """The model that a killed process had moved to `left` to replace it, in its place again.
+
+    None for any other path, while its replacing goes on, and where the disk is only read.
+    """
+    if not (left.name.startswith(".") and left.name.endswith(_REPLACED)):
+        return None
+    target = left.with_name(left.name[1:].removesuffix(_REPLACED))
+    if target.exists():
+        return None
+    with suppress(OSError):
+        _put_right(target)
+    return target if target.exists() else None
+
+
+def _put_right(target: Path) -> None:
+    """Undo what a killed process did to `target`; nothing while another one is at it."""
+    filling = _filling(target)
+    with suppress(BeingConverted):
+        lock = _claim(filling)
+        try:
+            _recover(target)
+            shutil.rmtree(filling)
+        finally:
             os.close(lock)
 
 
@@ -117,8 +143,12 @@ def _empty(folder: Path) -> None:
             entry.unlink()
 
 
+def _filling(target: Path) -> Path:
+    return target.parent / f".{target.name}{_FILLING}"
+
+
 def _replaced(target: Path) -> Path:
-    return target.parent / f".{target.name}.replaced"
+    return target.parent / f".{target.name}{_REPLACED}"
 
 
 def _recover(target: Path) -> None:
@@ -127,7 +157,7 @@ def _recover(target: Path) -> None:
     if not old.exists():
         return
     if target.exists():
-        shutil.rmtree(old)
+        shutil.rmtree(old, ignore_errors=True)  # as in `_swap`
     else:
         old.rename(target)
 
@@ -138,8 +168,8 @@ def _swap(filling: Path, target: Path) -> None:
         target.rename(old)
     filling.rename(target)
     _sync(target.parent)
-    if old.exists():
-        shutil.rmtree(old)
+    # Who looks for the model may be removing it too; the next attempt removes what is left.
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_through(folder: Path) -> None:

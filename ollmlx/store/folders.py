@@ -7,6 +7,7 @@ from ollmlx import names
 from ollmlx.errors import InvalidName
 from ollmlx.names import Name
 from ollmlx.store import quantizations
+from ollmlx.store.appearing import put_back
 from ollmlx.store.model import Model
 from ollmlx.store.weights import NotAModel, Weights, gguf_model, mlx_model, with_projectors
 
@@ -64,8 +65,12 @@ def _is_later_part(path: Path) -> bool:
 
 
 def named(tree: Path) -> Iterator[tuple[Name, Path]]:
-    """Every `<host>/<namespace>/<model>/<tag>` below `tree` that spells a name."""
-    for path in _below(tree, 4):
+    """Every `<host>/<namespace>/<model>/<tag>` below `tree` that spells a name.
+
+    A model whose replacing was killed is put back first.
+    """
+    for entry in _below(tree, 4):
+        path = put_back(entry) or entry
         host, namespace, model, tag = path.relative_to(tree).parts
         try:
             yield names.parse(f"{host}/{namespace}/{model}:{tag}"), path

@@ -8,14 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from ollmlx import names
+from ollmlx.settings import Settings
 from ollmlx.store.appearing import (
     BeingConverted,
     NotReplaced,
     TargetInTheWay,
     appearing,
+    put_back,
     recover,
 )
 from ollmlx.store.blobs import CannotStore
+from ollmlx.store.changes import Changes, link_weights
+from ollmlx.store.library import Library
+from tests.toy import ToyModels
 
 
 def fill(folder: Path, text: str = "{}") -> None:
@@ -34,6 +40,24 @@ def killed_while_filling(target: Path) -> int:
         f"with appearing(Path({str(target)!r})) as folder:\n"
         "    (folder / 'part-00001.safetensors').write_text('half of it')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    return subprocess.run([sys.executable, "-c", program], check=False).returncode
+
+
+def killed_while_swapping(target: Path, source: Path) -> int:
+    """Replace a model by another one, and be killed between the two renames."""
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from ollmlx.store.appearing import appearing\n"
+        "from ollmlx.store.changes import link_weights\n"
+        f"target, source = Path({str(target)!r}), Path({str(source)!r})\n"
+        "def kill(event, arguments):\n"
+        "    if event == 'os.rename' and Path(arguments[1]) == target:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.addaudithook(kill)\n"
+        "with appearing(target, replace=True) as folder:\n"
+        "    link_weights(source, folder)\n"
     )
     return subprocess.run([sys.executable, "-c", program], check=False).returncode
 
@@ -158,4 +182,35 @@ def test_a_folder_that_is_being_filled_is_left_alone(tmp_path: Path) -> None:
         fill(folder)
         recover(tmp_path)
         assert folder.is_dir()
+    assert listed(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("look", ["list", "find", "change"])
+def test_a_model_whose_replacing_was_killed_is_found_by_the_next_look(
+    toy: ToyModels, tmp_path: Path, look: str
+) -> None:
+    library = Library(Settings(models=tmp_path, embedded=False), tmp_path / "h", tmp_path / "s")
+    target = library.mlx_path(names.parse("mine:7"))
+    with appearing(target) as folder:
+        link_weights(toy.mlx, folder)
+    assert killed_while_swapping(target, toy.mlx) == -signal.SIGKILL
+    assert listed(target.parent) == [".7.converting", ".7.replaced"]
+    if look == "list":
+        assert [model.name for model in library.list()] == ["mine:7"]
+    elif look == "find":
+        assert library.find("Mine:7").path == str(target)
+    else:
+        assert Changes(tmp_path).delete(names.parse("mine:7"), None)
+        return
+    assert listed(target.parent) == ["7"]
+
+
+def test_a_model_that_is_being_replaced_is_not_put_back(tmp_path: Path) -> None:
+    with appearing(tmp_path / "model") as folder:
+        fill(folder)
+        left = tmp_path / ".model.replaced"
+        left.mkdir()
+        assert put_back(left) is None
+        left.rmdir()
+    assert put_back(left) is None
     assert listed(tmp_path) == ["model"]
