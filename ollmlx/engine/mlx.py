@@ -283,9 +283,9 @@ class MlxBackend:
 
 def _blindness(folder: Path, config: dict[str, Any]) -> str:
     """Why the model can be shown no pictures; empty where it can."""
-    reason = "this model does not support image input"
     if "vision_config" not in config:
-        return reason
+        return media.NO_MEDIA
+    reason = "this model does not support image input"
     if not sight.known(config):
         architecture = config["model_type"]
         reason += f" here: MLX models of the architecture {architecture} read text only"

@@ -180,7 +180,7 @@ async def test_what_is_no_image_is_400_and_a_blind_model_says_so(
     for path, image, text in (
         (model, junk, "Failed to load image or audio file"),
         (str(toy.gguf_q8), encoded(1), "does not support multimodal requests"),
-        (str(toy.mlx), encoded(1), "this model does not support image input"),
+        (str(toy.mlx), encoded(1), "does not support multimodal requests"),
     ):
         body = {"model": path, "messages": [user("what?", image)], "options": GREEDY}
         refused = await client.post("/api/chat", json=body)
