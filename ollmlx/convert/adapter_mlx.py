@@ -13,7 +13,7 @@ from mlx_lm.utils import load_adapters
 from ollmlx.convert import peft
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import child
-from ollmlx.engine.mlx_folder import REFUSALS, lazy_model, read_config
+from ollmlx.engine.mlx_folder import REFUSALS, lazy_whole, read_config
 from ollmlx.store.changes import link
 from ollmlx.store.documents import read_object
 
@@ -29,7 +29,7 @@ def convert(source: Path, target: Path, model: Path) -> None:
     else:
         _from_peft(peft.read(source), target)
     try:
-        load_adapters(lazy_model(model, read_config(model))[0], str(target))
+        load_adapters(lazy_whole(model, read_config(model))[0], str(target))
     except REFUSALS as error:
         raise NotConvertible(f"the adapter does not fit the model: {error}") from error
 

@@ -33,13 +33,15 @@ def mlx_logits(path: Path, ids: list[int]) -> Floats:
     import mlx.core as mx
     from tokenizers import Tokenizer
 
-    from ollmlx.engine.mlx_folder import load_weights, read_config
+    from ollmlx.engine.mlx_folder import lazy_whole, load_weights, read_config
 
-    model = load_weights(path, read_config(path), (), lambda _: None)
+    model = load_weights(path, read_config(path), (), lambda _: None, lazy_whole)
     if not ids:
         tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
         ids = _chosen(tokenizer.encode(TEXT).ids[:MOST_TOKENS])
-    return np.array(model(mx.array([ids]))[0].astype(mx.float32))
+    answer = model(mx.array([ids]), None)  # no cache; no pixels where it is mlx-vlm's
+    logits = getattr(answer, "logits", answer)
+    return np.array(logits[0].astype(mx.float32))
 
 
 def _chosen(ids: list[int]) -> list[int]:

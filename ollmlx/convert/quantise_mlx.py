@@ -1,10 +1,12 @@
 """A folder of safetensors quantised by mlx-lm, or only loaded, to prove that it can be.
 
-Runs as a process: `python -m ollmlx.convert.quantise_mlx SOURCE [TARGET RECIPE]`.
+Runs as a process: `python -m ollmlx.convert.quantise_mlx SOURCE [TARGET RECIPE]`.  What a model
+sees through stays as it is: it is small, and the text suffers from what it blurs.
 """
 
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,20 @@ from mlx_lm.utils import quantize_model, save_config, save_model
 from ollmlx.convert.recipes import Recipe, recipe
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import child, tell
-from ollmlx.engine.mlx_folder import REFUSALS, lazy_model, read_config
-from ollmlx.errors import OllmlxError
+from ollmlx.engine.mlx_folder import REFUSALS, lazy_whole, read_config, sees
+from ollmlx.errors import OllmlxError, Unavailable
 from ollmlx.store.changes import link, weight_files
 from ollmlx.store.details import config_number
 from ollmlx.store.safetensors import read_shard
 
 _STEPS = 50
+_TEXT = "language_model."
+"""What mlx-vlm calls the part of a model that reads text; the rest is for pictures."""
+_HEAD, _EMBEDDINGS = f"{_TEXT}lm_head", f"{_TEXT}model.embed_tokens"
+_BLIND = (
+    "without mlx-vlm, quantising would lose what this model sees through: "
+    "pip install 'ollmlx[vision]'"
+)
 
 
 def convert(source: Path, target: Path, name: str, heard: Callable[[float], None]) -> None:
@@ -37,17 +46,22 @@ def convert(source: Path, target: Path, name: str, heard: Callable[[float], None
     if "quantization" in original or "quantization_config" in original:
         raise OllmlxError("quantization is only supported for F16, BF16 and F32 models")
     try:
-        model, config = lazy_model(source, original)
+        seeing = sees(source, original)
+        if seeing and find_spec("mlx_vlm") is None:
+            raise Unavailable(_BLIND)
+        model, config = lazy_whole(source, original)
+        text = _TEXT if seeing else ""
         if wanted.dtype:
-            _cast(model, getattr(mx, wanted.dtype))
+            _cast(model, getattr(mx, wanted.dtype), text)
         if wanted.bits:
-            model, config = _quantised(model, config, wanted)
+            model, config = _quantised(model, config, wanted, text)
         _evaluate(model, heard)
         save_model(target, model, donate_model=True)
         # As it was written, not as the loader filled it in.
         changed = {key: config[key] for key in config if key.startswith("quantization")}
         dtype = {"torch_dtype": wanted.dtype} if wanted.dtype else {}
-        save_config({**original, **changed, **dtype}, target / "config.json")
+        settings = {**original, **changed, **dtype}
+        save_config(settings, target / "config.json", keep_vision_config=seeing)
     except REFUSALS as error:
         raise NotConvertible(f"unable to quantise {source.name}: {error}") from error
     for path in weight_files(source):
@@ -59,21 +73,28 @@ def _written(path: Path) -> bool:
     return path.name == "config.json" or path.name.endswith(".safetensors.index.json")
 
 
-def _cast(model: nn.Module, dtype: Any) -> None:
-    keep = getattr(model, "cast_predicate", lambda _: True)
+def _cast(model: nn.Module, dtype: Any, text: str) -> None:
+    wide = getattr(model, "cast_predicate", lambda _: True)
 
     def cast(name: str, array: Any) -> Any:
-        if keep(name) and mx.issubdtype(array.dtype, mx.floating):
+        if name.startswith(text) and wide(name) and mx.issubdtype(array.dtype, mx.floating):
             return array.astype(dtype)
         return array
 
     model.update(tree_map_with_path(cast, model.parameters()))
 
 
-def _quantised(model: nn.Module, config: dict[str, Any], wanted: Recipe) -> Any:
-    mixture = None
+def _quantised(model: nn.Module, config: dict[str, Any], wanted: Recipe, text: str) -> Any:
+    reader = model.language_model if text else model
+    choice = getattr(model, "quant_predicate", None)
     if wanted.mixed:
-        mixture = mixed_quant_predicate_builder(wanted.mixed, model, wanted.group)
+        choice = mixed_quant_predicate_builder(wanted.mixed, reader, wanted.group)
+
+    def chosen(path: str, module: nn.Module) -> Any:
+        if text and path == _HEAD and config["model_type"] == "gemma3":
+            path = _EMBEDDINGS  # mlx-vlm makes the one of the other whenever it reads the model
+        return path.startswith(text) and (not choice or choice(path.removeprefix(text), module))
+
     with redirect_stdout(StringIO()):  # it prints the bits per weight
         return quantize_model(
             model,
@@ -81,7 +102,7 @@ def _quantised(model: nn.Module, config: dict[str, Any], wanted: Recipe) -> Any:
             wanted.group,
             wanted.bits,
             mode=wanted.mode,
-            quant_predicate=mixture,
+            quant_predicate=chosen,
         )
 
 
@@ -106,7 +127,7 @@ def check(folder: Path) -> None:
     """Raises `NotConvertible` for weights that mlx-lm cannot make a model of."""
     config = _believable(folder)
     try:
-        lazy_model(folder, config)
+        lazy_whole(folder, config)
     except REFUSALS as error:
         raise NotConvertible(f"unable to load {folder.name}: {error}") from error
 

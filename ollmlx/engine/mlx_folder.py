@@ -6,6 +6,7 @@ Never runs code out of the folder.
 import itertools
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,20 @@ def lazy_model(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, dict[st
     """The model with no weights read yet, and its whole configuration.  Raises `REFUSALS`."""
     model, whole = load_model(folder, lazy=True, model_config=rope_fix(config))
     return model, whole
+
+
+def sees(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether this is a model to show pictures to.  Raises `LoadFailed` for a damaged file."""
+    return sight.known(config) and has_eyes(folder)
+
+
+def lazy_whole(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """As `lazy_model`, with what the model sees through, where that is there and mlx-vlm too."""
+    if find_spec("mlx_vlm") is None or not sees(folder, config):
+        return lazy_model(folder, config)
+    from ollmlx.engine import mlx_seeing
+
+    return mlx_seeing.lazy_model(folder, config)
 
 
 def load_weights(

@@ -287,3 +287,25 @@ async def test_sounds_are_transcribed_by_a_model_that_hears(
     assert heard.json()["text"]
     deaf = await client.post("/v1/audio/transcriptions", data={"model": model}, files=files)
     assert deaf.status_code == 400
+
+
+async def test_quantised_models_still_see(
+    client: httpx.AsyncClient, model: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("mlx_vlm", reason="MLX models see through mlx-vlm, of the extra `vision`")
+    from tests.toy_mlx_vision import make_seeing_mlx
+
+    folders = {
+        "gguf": list(Path(model).parent.glob("*whole.gguf")),
+        "mlx": [p for p in make_seeing_mlx(tmp_path / "m", "smolvlm").iterdir() if p.is_file()],
+    }
+    for name, paths in folders.items():
+        files = {path.name: await upload(client, path.read_bytes()) for path in paths}
+        body = {"model": name, "files": files, "quantize": "q8_0"}
+        made = await client.post("/api/create", json=body)
+        assert "success" in made.text, made.text
+        shown = await post(client, "/api/show", model=name)
+        assert "vision" in shown["capabilities"]
+        assert shown["details"]["quantization_level"] == {"gguf": "Q8_0", "mlx": "int8"}[name]
+        one, other = [await chat(client, name, user("what?", encoded(n))) for n in (1, 2)]
+        assert one["message"] != other["message"]
