@@ -1,7 +1,7 @@
 """POST /api/rerank and /v1/rerank, which Ollama does not have: documents by how well they answer a
 query.
 
-Only cross-encoders rank: they read a query and a document together.  How near two vectors are is
+Only models that read a query and a document together rank.  How near two vectors are is
 another measure, and an embedding model is told so.
 """
 
@@ -89,9 +89,10 @@ async def _read(
     if ranking.template:
         filled = [_filled(ranking.template, request.query, text) for text in texts]
         pairs = await process.tokenize(filled, special=False)
-        if any(len(pair) > window for pair in pairs):
-            raise BadRequest(TOO_LONG)
-        return pairs
+        return [
+            pair if len(pair) <= window else await _cut(process, ranking.template, request, text)
+            for pair, text in zip(pairs, texts, strict=True)
+        ]
     query, *documents = await process.tokenize([request.query, *texts], special=False)
     before = [*ranking.before, *query, *ranking.between]
     room = window - len(before) - len(ranking.after)
@@ -99,6 +100,25 @@ async def _read(
     if room < 1 or (longest > room and request.truncate is False):
         raise BadRequest(TOO_LONG)
     return [[*before, *tokens[:room], *ranking.after] for tokens in documents]
+
+
+async def _cut(
+    process: ModelProcess, template: str, request: additions.RerankRequest, text: str
+) -> list[int]:
+    """The tokens with as much of the document as fits.
+
+    It is cut as a text: at its borders a template's tokens grow together with those of what it
+    takes in.
+    """
+    window = process.info.num_ctx
+    (document,) = await process.tokenize([text], special=False)
+    while document and request.truncate is not False:
+        kept = await process.detokenize(document)
+        (pair,) = await process.tokenize([_filled(template, request.query, kept)], special=False)
+        if len(pair) <= window:
+            return pair
+        document = document[: window - len(pair)]
+    raise BadRequest(TOO_LONG)
 
 
 def _filled(template: str, query: str, document: str) -> str:

@@ -23,6 +23,7 @@ from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOpt
 from ollmlx.engine.mlx_embed import Embedder
 from ollmlx.engine.mlx_folder import REFUSALS, context_limit, has_eyes, load_weights, read_config
 from ollmlx.engine.mlx_prefixes import Cache, Prefixes, common
+from ollmlx.engine.mlx_ranking import RANKING, judge
 from ollmlx.engine.mlx_rows import Row
 from ollmlx.engine.mlx_sampling import Widened
 from ollmlx.engine.mlx_vocabulary import Vocabulary
@@ -61,7 +62,8 @@ class MlxBackend:
         window = sum(_grown(layer, num_ctx) for layer in layers)
         self._cuttable = all(_stays_cuttable(layer, num_ctx) for layer in layers)
         self._prefixes = Prefixes(_WINDOWS_KEPT * window)
-        self._embedder = Embedder(self._model, folder, num_ctx, options.num_batch)
+        self._judge = judge(folder, config, self._words)
+        self._embedder = Embedder(self._model, folder, self._judge, num_ctx, options.num_batch)
         self._options = options
         self._waiting: deque[Row] = deque()
         self._live: dict[int, Row] = {}
@@ -134,6 +136,7 @@ class MlxBackend:
             eos=self._words.eos,
             adds_bos=self._words.adds_bos,
             can_embed=self._embedder.able,
+            ranking=RANKING if self._judge else None,
         )
 
     def _new_generator(self) -> BatchGenerator:

@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 
 from ollmlx.engine.jobs import Embed, Embedded, Failed
 from ollmlx.engine.mlx_folder import REFUSALS, read_json
+from ollmlx.engine.mlx_ranking import Judge
 from ollmlx.errors import BadRequest, OllmlxError
 
 
 class Embedder:
     """First come, first served, one text after the other, beside the answers that are written."""
 
-    def __init__(self, model: nn.Module, folder: Path, num_ctx: int, num_batch: int) -> None:
-        self._model, self._body = model, _body(model)
-        self._pooling = _pooling(folder)
+    def __init__(
+        self, model: nn.Module, folder: Path, judge: Judge | None, num_ctx: int, num_batch: int
+    ) -> None:
+        """With a `judge`, a text's vector is its score."""
+        self._model, self._body, self._judge = model, _body(model), judge
+        self._pooling = "last" if judge else _pooling(folder)
         self._num_ctx, self._num_batch = num_ctx, num_batch
         self._waiting: deque[_Texts] = deque()
 
@@ -74,7 +78,9 @@ class Embedder:
         texts.pool(np.array(states), self._pooling)
         texts.read += len(piece)
         if texts.read == len(tokens):
-            texts.finish(self._pooling)
+            vector = texts.finish(self._pooling)
+            judged = self._judge.score(self._model, vector) if self._judge else vector
+            texts.vectors.append(judged)
         return len(piece)
 
 
@@ -100,12 +106,12 @@ class _Texts:
             before = 0 if self._pooled is None else self._pooled
             self._pooled = before + states.sum(axis=0)
 
-    def finish(self, pooling: str) -> None:
-        """The text is read to its end."""
+    def finish(self, pooling: str) -> NDArray[np.float32]:
+        """The vector of the text, which is read to its end."""
         assert self._pooled is not None
-        share = np.float32(self.read if pooling == "mean" else 1)
-        self.vectors.append(self._pooled / share)
+        vector = self._pooled / np.float32(self.read if pooling == "mean" else 1)
         self.read, self._pooled, self.cache = 0, None, []
+        return vector
 
     def answer(self) -> Embedded:
         dimensions = len(self.vectors[0]) if self.vectors else 0

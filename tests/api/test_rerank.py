@@ -1,4 +1,4 @@
-"""/api/rerank and /v1/rerank with a cross-encoder of random weights."""
+"""/api/rerank and /v1/rerank: a cross-encoder of random weights, and Qwen3-Reranker in small."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from ollmlx.engine.mlx_ranking import RANKING
 from ollmlx.room import Room
 from ollmlx.settings import Settings
+from tests import toy_ranker
 from tests.bert import make_toy_ranker
 
 DOCUMENTS = ["the cat sat on the mat", "king and queen", "paris is france"]
@@ -90,3 +92,44 @@ async def test_a_model_of_vectors_is_no_ranker(client, toy_bert):
 async def test_what_cannot_be_ranked_is_refused(client, fields, message):
     refused = await rank(client, "/api/rerank", **fields)
     assert (refused.status_code, refused.json()) == (400, {"error": message})
+
+
+@pytest.fixture(params=["gguf", "mlx"])
+def judging(tmp_path_factory, request) -> str:
+    """The path of a Qwen3-Reranker."""
+    folder = tmp_path_factory.mktemp("judge")
+    if request.param == "gguf":
+        return str(toy_ranker.make_gguf(folder))
+    return str(toy_ranker.make_mlx(folder / "Qwen3-Reranker-toy"))
+
+
+async def test_qwen3_rerankers_score_by_how_sure_their_yes_is(client, judging):
+    documents = ["one!", "none", "!!!!", "!!" + "long " * 300]
+    answer = (await rank(client, "/v1/rerank", model=judging, documents=documents)).json()
+    assert [found["index"] for found in answer["results"]] == [2, 0, 3, 1]
+    scores = {found["index"]: found["relevance_score"] for found in answer["results"]}
+    template = toy_ranker.TEMPLATE if judging.endswith("gguf") else RANKING.template
+    for index, document in enumerate(documents):
+        text = template.replace("{query}", "cat").replace("{document}", document)
+        body = {"model": judging, "text": text, "special": False}
+        tokens = (await client.post("/api/tokenize", json=body)).json()["tokens"]
+        expected = toy_ranker.probability(document.count(toy_ranker.MARK) / len(tokens))
+        assert scores[index] == pytest.approx(expected, abs=2e-3)
+    assert scores[2] - scores[1] > 0.03
+
+
+async def test_a_document_is_cut_to_fit_into_a_template(client, judging):
+    long = {"model": judging, "documents": ["!" * 900], "options": {"num_ctx": 512}}
+    cut = (await rank(client, "/api/rerank", **long)).json()
+    assert cut["prompt_eval_count"] == 512
+    assert (await rank(client, "/api/rerank", **long, truncate=False)).status_code == 400
+    too_much = await rank(client, "/api/rerank", **{**long, "query": "cat " * 600})
+    assert too_much.status_code == 400
+
+
+async def test_a_qwen3_of_another_name_is_no_ranker(client, tmp_path):
+    refused = await rank(client, "/v1/rerank", model=str(toy_ranker.make_mlx(tmp_path / "qwen3")))
+    assert refused.status_code == 400
+    told = toy_ranker.make_mlx(tmp_path / "told")
+    (told / "README.md").write_text("# Mine\nbase_model: Qwen/Qwen3-Reranker-0.6B")
+    assert (await rank(client, "/v1/rerank", model=str(told))).status_code == 200
