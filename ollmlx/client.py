@@ -23,6 +23,7 @@ from ollmlx.settings import parse_host
 
 DEFAULT_URL = "http://127.0.0.1:11434"
 _PROBE_SECONDS = 2.0
+_RUNNING = "/api/ollmlx/running"
 
 
 class NoServer(OllmlxError, ConnectionError):
@@ -176,6 +177,19 @@ class AsyncClient(ollama.AsyncClient):
     def __init__(self, host: str | None = None, **options: Any) -> None:
         self.server = find(host)
         super().__init__(self.server.url, **_merge(self.server.options, options))
+
+    async def places(self, model: str, options: Any = None) -> int:
+        """How many answers of a model the server writes at once; loads it with these options.
+
+        0 where the server does not tell, as Ollama's own does not.  Raises what `chat` does, and
+        `httpx.HTTPError`.
+        """
+        if (await self._client.get(_RUNNING)).is_error:
+            return 0
+        await self.chat(model, options=options)  # without a message: Ollama's way to load
+        names = {model, f"{model}:latest"}
+        running = (await self._client.get(_RUNNING)).json()["models"]
+        return max((live["parallel"] for live in running if live["name"] in names), default=0)
 
 
 @cache

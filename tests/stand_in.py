@@ -28,11 +28,16 @@ class StandIn:
     script: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """Makes the message that answers a chat; one with an `error` and a `status` is a refusal."""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    places: int = 0
+    """Answers at once that it tells of, as our servers do; at 0 it does not know that question."""
     left: threading.Event = field(default_factory=threading.Event)
     """Set when a client left before its answer ended."""
     at_once: int = 0
     most_at_once: int = 0
     """Chats that were answered together."""
+    awaited: int = 0
+    """The first chats wait until so many are under way."""
+    full: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class _Alive(RequestHandler):
@@ -55,8 +60,14 @@ class _Handler(RequestHandler):
     def get(self, what: str) -> None:
         model = {"name": "m:1b", "model": "m:1b", "size": 2_000_000, "details": {"format": "gguf"}}
         loaded = {**model, "expires_at": "2400-01-01T00:00:00Z", "context_length": 4096}
+        if what == "ollmlx/running" and not self.far_end.places:
+            self.send_error(404)
+            return
         self.finish(
             {
+                "ollmlx/running": {
+                    "models": [{"name": "m:latest", "parallel": self.far_end.places}]
+                },
                 "version": {"version": "0.0.0"},
                 "tags": {"models": [model]},
                 "ps": {"models": [loaded]},
@@ -69,6 +80,9 @@ class _Handler(RequestHandler):
         if request["model"] == "missing":
             self.set_status(404)
             self.finish({"error": "model 'missing' not found"})
+        elif what == "chat" and not request["messages"]:
+            message = {"role": "assistant", "content": ""}
+            self.finish({"model": request["model"], "message": message, "done_reason": "load"})
         elif what == "chat" and (self.far_end.script or request.get("stream") is False):
             await self._scripted(request)
         elif what == "chat" or request.get("prompt"):
@@ -93,6 +107,9 @@ class _Handler(RequestHandler):
         far_end.at_once += 1
         far_end.most_at_once = max(far_end.most_at_once, far_end.at_once)
         await asyncio.sleep(0)  # lets the others in
+        if far_end.at_once >= far_end.awaited:
+            far_end.full.set()
+        await far_end.full.wait()
         answer = {"role": "assistant", "content": "".join(far_end.words)}
         if far_end.script:
             answer |= far_end.script(request)

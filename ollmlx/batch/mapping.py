@@ -4,6 +4,7 @@ import asyncio
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from ollmlx.batch.questions import Prompt, questions
 from ollmlx.batch.shapes import Misshapen, Shape, shape
 from ollmlx.client import AsyncClient, Client, default_model
 from ollmlx.errors import BadRequest, OllmlxError
-from ollmlx.settings import from_environment
 
 PARALLEL = 16
-"""Requests in flight: twice what a server runs at once by default, so that none of its places
-is empty between two answers."""
+"""Requests in flight at a server that does not tell how many answers it writes at once."""
+_FOR_A_PLACE = 2
+"""Requests in flight for each of those answers: none waits for the next question."""
 EMBEDDED_AT_ONCE = 64
 """Texts in one request."""
 _FIRST_PAUSE_SECONDS = 0.5
@@ -62,7 +63,8 @@ def map(
     prompt itself.  `schema` is what `%%ollmlx --format` takes; answers are then its values, and a
     frame has a column for each field.  `request` is whatever `chat` takes besides: `options`,
     `think`, `keep_alive`.  A row whose request fails `retries` times more is None, named in a
-    warning and in the column `error`.
+    warning and in the column `error`.  `parallel` requests are under way at once; 0 is as many as
+    keep the server busy.
 
     Rows that are answered are kept when the batch is interrupted or rows fail: the same call goes
     on from there.  With `keep`, a file, they outlive the kernel.
@@ -73,8 +75,7 @@ def map(
     wanted, given = shape(schema), table(rows)
     if parallel < 0 or retries < 0:
         raise BadRequest("parallel and retries are numbers from 0 up")
-    with Client(host) as client:
-        shared = {"model": model or default_model(client), "format": wanted.format, **request}
+    shared = {"model": model or _any_model(host), "format": wanted.format, **request}
     instruction = [{"role": "system", "content": system}] if system else []
     requests = [
         {**shared, "messages": [*instruction, {"role": "user", "content": question}]}
@@ -82,9 +83,14 @@ def map(
     ]
     kept = InFile(Path(keep)) if keep else OF_THIS_KERNEL
     batch = _Batch(requests, wanted, kept, retries)
-    batch.ask_all(host, parallel or from_environment().num_parallel or PARALLEL)
+    batch.ask_all(host, parallel)
     _warn(batch.outcomes)
     return given.build(batch.outcomes)
+
+
+def _any_model(host: str | None) -> str:
+    with Client(host) as client:
+        return default_model(client)
 
 
 def embed(rows: Any, model: str, *, host: str | None = None, **request: Any) -> Any:
@@ -146,15 +152,28 @@ class _Batch:
                 yield number, self._wanted.read(text)
 
     async def _ask(self, host: str | None, parallel: int) -> None:
-        missing = iter([n for n in range(len(self._requests)) if n not in self._values])
-        async with AsyncClient(host) as client:
-            takers = [asyncio.create_task(self._take(client, missing)) for _ in range(parallel)]
+        numbers = [n for n in range(len(self._requests)) if n not in self._values]
+        if not numbers:
+            return
+        # No limit: each taker has a connection of its own, and keeps it.
+        async with AsyncClient(host, limits=httpx.Limits()) as client:
+            count = min(parallel or await self._in_flight(client), len(numbers))
+            missing = iter(numbers)
+            takers = [asyncio.create_task(self._take(client, missing)) for _ in range(count)]
             try:
                 await asyncio.gather(*takers)
             finally:
                 for taker in takers:
                     taker.cancel()
                 await asyncio.gather(*takers, return_exceptions=True)
+
+    async def _in_flight(self, client: AsyncClient) -> int:
+        first = self._requests[0]
+        # A model that cannot be loaded is told by its rows, which have their tries.
+        with suppress(ollama.ResponseError, httpx.HTTPError, ConnectionError):
+            places = await client.places(first["model"], first.get("options"))
+            return _FOR_A_PLACE * places or PARALLEL
+        return PARALLEL
 
     async def _take(self, client: AsyncClient, missing: Iterator[int]) -> None:
         """Ask for row after row, each the next that nobody has taken."""

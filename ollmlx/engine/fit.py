@@ -13,6 +13,9 @@ GIB = 1 << 30
 OVERHEAD = 256 << 20
 # Part of the free memory that caches of parallel sequences may take when the user names no number.
 CACHE_SHARE = 0.25
+# Sequences at once where the user names no number.  A GPU reads the weights once for all of them;
+# a processor has to compute each, and gains little beyond a few.
+MOST, MOST_ON_GPU = 8, 32
 
 
 def free_memory() -> int:
@@ -55,9 +58,13 @@ def default_context() -> int:
     return 262144 if total >= 47 * GIB else 32768 if total >= 23 * GIB else 4096
 
 
-def parallel(cache_bytes: int, free: int) -> int:
-    """Sequences to run at once where nobody says: as many of 8 as take a modest part of memory."""
-    return next((n for n in (8, 4, 2) if n * cache_bytes <= free * CACHE_SHARE), 1)
+def parallel(cache_bytes: int, free: int, most: int) -> int:
+    """Sequences to run at once where nobody says: `most`, halved until their caches take a modest
+    part of memory.
+    """
+    while most > 1 and most * cache_bytes > free * CACHE_SHARE:
+        most //= 2
+    return most
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,8 @@ def demand(
     free, graphics = free_memory(), free_graphics_memory()
     on_gpu = bool(graphics and num_gpu)
     room = graphics if on_gpu else free
-    slots = num_parallel or parallel(cache_per_token * num_ctx, max(0, room - weights))
+    most = MOST_ON_GPU if graphics_memory() and num_gpu else MOST
+    slots = num_parallel or parallel(cache_per_token * num_ctx, max(0, room - weights), most)
     return Demand(weights, cache_per_token, num_ctx, slots, room, on_gpu)
 
 

@@ -8,7 +8,7 @@ or large enough to exhaust llguidance's stack is refused before it sees it.
 import json
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
@@ -24,6 +24,8 @@ LARGEST = 1 << 18
 _DEEPEST = 100
 _MOST_RULES = 500
 """Rules, or definitions referred to: a chain of 1500 overflows llguidance's stack."""
+_MOST_KEPT = 16
+"""Schemas whose grammars are kept: the rows of a table come with one and the same."""
 
 _COMPILE = {
     # llama.cpp's bound: left free, small models emit blanks for ever (ollama/ollama#18567).
@@ -66,7 +68,13 @@ def from_format(format: Any) -> str:
 
 def from_schema(schema: _Schema) -> str:
     """The grammar of a JSON Schema.  Raises as `from_format` does."""
-    _check_schema(schema)
+    return _compiled(_checked_text(schema))
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _compiled(text: str) -> str:
+    """A schema's text, and not the schema: the order of properties counts."""
+    schema = json.loads(text)
     return _from_schema(_edit(schema, _close) if _closable(schema) else schema)
 
 
@@ -154,7 +162,8 @@ def _checked(kind: str, grammar: str) -> str:
 # -- JSON Schema ----------------------------------------------------------------------------------
 
 
-def _check_schema(schema: _Schema) -> None:
+def _checked_text(schema: _Schema) -> str:
+    """A schema that llguidance survives, as JSON."""
     layer: list[Any] = [schema]
     for _ in range(_DEEPEST):
         layer = [inner for value in layer for inner in _inside(value)]
@@ -165,6 +174,7 @@ def _check_schema(schema: _Schema) -> None:
         raise BadRequest(f"invalid JSON schema in format: longer than {LARGEST} characters")
     if _references(text) > _MOST_RULES:
         raise BadRequest(f"invalid JSON schema in format: more than {_MOST_RULES} definitions")
+    return text
 
 
 def _inside(value: Any) -> Iterator[Any]:

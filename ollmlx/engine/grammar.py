@@ -5,6 +5,7 @@ The same for both engines.  https://github.com/guidance-ai/llguidance
 
 import json
 import re
+from functools import lru_cache
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
@@ -14,6 +15,8 @@ from ollmlx.errors import BadRequest
 
 LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
 """Of a lexer's states each takes up to 2 kB; the other bounds are llguidance's own."""
+_MOST_KEPT = 16
+"""Compiled grammars: the rows of a table come with one and the same."""
 _TAG = re.compile("\ue000(.*?)\ue001")
 _SPECIAL = re.compile(r"(?:^| )(<\[\d+\]>.*)")
 _UNTIL = re.compile("\ue002(.*?)\ue003")
@@ -42,10 +45,7 @@ class Matcher:
 
     def __init__(self, tokenizer: LLTokenizer, grammar: str, num_vocab: int) -> None:
         """`num_vocab` is the width of the logits.  Raises `BadRequest` for a bad grammar."""
-        spelled = _spelled(tokenizer, grammar)
-        self._matcher = LLMatcher(tokenizer, spelled, log_level=0, limits=LIMITS)
-        if self._matcher.is_error():
-            raise BadRequest(f"invalid grammar: {first_words(self._matcher.get_error())}")
+        self._matcher = _compiled(tokenizer, grammar).deep_copy()
         self._words = np.zeros((tokenizer.vocab_size + 31) // 32, np.uint32)
         self._shared = min(tokenizer.vocab_size, num_vocab)
         self._mask = np.zeros(num_vocab, np.bool_)
@@ -88,6 +88,14 @@ class Matcher:
             reason = first_words(self._matcher.get_error())
             # It is the grammar that asks too much: another one of the client's will do.
             raise BadRequest(f"the answer's grammar failed: {reason}")
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _compiled(tokenizer: LLTokenizer, grammar: str) -> LLMatcher:
+    matcher = LLMatcher(tokenizer, _spelled(tokenizer, grammar), log_level=0, limits=LIMITS)
+    if matcher.is_error():
+        raise BadRequest(f"invalid grammar: {first_words(matcher.get_error())}")
+    return matcher
 
 
 def _spelled(tokenizer: LLTokenizer, grammar: str) -> str:

@@ -44,6 +44,16 @@ def test_a_few_are_under_way_at_once_and_no_more(server: StandIn):
     assert 1 < server.most_at_once <= 3
 
 
+def test_a_server_that_tells_its_places_is_kept_busy(server: StandIn):
+    server.places, server.awaited, server.script = 60, 120, echo
+    assert ollmlx.map(range(200), "{}", model="m", options={"num_ctx": 99})[199] == "199"
+    load, *rows = server.asked
+    assert (load["messages"], load["options"], len(rows)) == ([], {"num_ctx": 99}, 200)
+    assert server.most_at_once == 120
+    ollmlx.map([], "{}", model="m")
+    assert len(server.asked) == 201
+
+
 def test_answers_are_values_of_the_shape(server: StandIn):
     server.script = lambda request: {"content": '"no"'}
     yes_or_no = Literal["yes", "no"]

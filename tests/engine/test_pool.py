@@ -191,15 +191,16 @@ async def test_a_failed_load_is_told_to_all_who_wait_and_forgotten(make_pool):
 
 
 def test_parallel_sequences_take_a_modest_part_of_memory():
-    assert [fit.parallel(cache, 1000) for cache in (0, 31, 32, 62, 125, 126, 10**9)] == [
-        8,
-        8,
-        4,
-        4,
-        2,
-        1,
-        1,
-    ]
+    caches = (0, 31, 32, 62, 125, 126, 10**9)
+    assert [fit.parallel(cache, 1000, 8) for cache in caches] == [8, 8, 4, 4, 2, 1, 1]
+    assert [fit.parallel(cache, 1000, 32) for cache in (0, 7, 8, 10**9)] == [32, 32, 16, 1]
+
+
+@pytest.mark.parametrize(("graphics", "num_gpu", "most"), [(0, -1, 8), (1, -1, 32), (1, 0, 8)])
+def test_a_gpu_runs_more_at_once_than_a_processor(monkeypatch, graphics, num_gpu, most):
+    # There is no GPU here.
+    monkeypatch.setattr(fit, "graphics_memory", lambda: graphics << 40)
+    assert fit.demand(0, 0, 4096, 0, num_gpu).slots == most
 
 
 async def test_those_who_want_a_model_in_different_ways_all_get_it(make_pool):
