@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors"},
-    {"settings", "names", "origins", "body", "gguf", "sight"},
-    {"wire"},
+    {"settings", "names", "origins", "body", "gguf", "sight", "maths"},
+    {"wire", "servers"},
     {"store", "prompt", "engine", "client"},
     {"batch"},
     {"convert", "notebook", "widgets", "bench"},
@@ -24,8 +24,9 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ONLY = {
     "batch": {"client", "errors", "settings"},
-    "notebook": {"batch", "client", "errors", "settings"},  # it runs in another process
-    "widgets": {"client", "errors"},
+    # It runs in another process.
+    "notebook": {"batch", "client", "errors", "maths", "names", "servers", "settings"},
+    "widgets": {"client", "errors", "maths", "servers"},
     "jupyter_ext": {"room", "http", "origins", "settings", "errors"},
 }
 HEAVY = ("llama_cpp", "mlx", "mlx_lm", "mlx_vlm", "torch", "transformers")

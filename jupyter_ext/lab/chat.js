@@ -1,11 +1,13 @@
 /** A new notebook with a chat in it. */
 
+const TO_RUN = "ollmlx:run";
+
 /** The notebook's only cell. */
 function source(model) {
   return `import ollmlx\n\nollmlx.Chat(${model ? JSON.stringify(model) : ""})`;
 }
 
-/** Makes the notebook in a folder and opens it; where that is in this page, it runs. */
+/** Makes the notebook in a folder, opens it and runs it. */
 export async function chatNotebook(app, { PageConfig, URLExt }, folder, model) {
   const { contents, kernelspecs, serverSettings } = app.serviceManager;
   await kernelspecs.ready;
@@ -13,11 +15,29 @@ export async function chatNotebook(app, { PageConfig, URLExt }, folder, model) {
   const { path } = await contents.newUntitled({ path: folder, type: "notebook" });
   await contents.save(path, { type: "notebook", format: "json", content: notebook(name, source(model)) });
   if (PageConfig.getOption("notebookPage")) {
-    // Notebook 7 has a page for each document.
-    window.open(URLExt.join(serverSettings.baseUrl, "notebooks", URLExt.encodeParts(path)), "_blank");
+    openPage(URLExt.join(serverSettings.baseUrl, "notebooks", URLExt.encodeParts(path)), path);
     return;
   }
   const { context } = await app.commands.execute("docmanager:open", { path, factory: "Notebook" });
+  await context.sessionContext.ready;
+  await app.commands.execute("notebook:run-all-cells");
+}
+
+/**
+ * Notebook 7 has a page for each document.  That this one may run is said where only pages of this
+ * server can say it: an address could come from anybody.
+ */
+function openPage(address, path) {
+  localStorage.setItem(TO_RUN, path);
+  if (window.open(address, "_blank")) return;
+  localStorage.removeItem(TO_RUN);
+  throw new Error(`The browser did not let the page open.  The notebook is ${path}.`);
+}
+
+/** In the page that was opened: runs the notebook, once. */
+export async function runOpened(app, { context }) {
+  if (localStorage.getItem(TO_RUN) !== context.path) return;
+  localStorage.removeItem(TO_RUN);
   await context.sessionContext.ready;
   await app.commands.execute("notebook:run-all-cells");
 }

@@ -1,6 +1,7 @@
 /** What JupyterLab and Notebook show of ollmlx: a panel, a status-bar item, launcher cards, commands. */
 
-import { chatNotebook } from "./chat.js";
+import { serveCells } from "./cells.js";
+import { chatNotebook, runOpened } from "./chat.js";
 import { ICON } from "./icon.js";
 import { Mount } from "./mount.js";
 import { panelClass } from "./panel.js";
@@ -12,12 +13,14 @@ export const NEEDED = [
   "@jupyterlab/apputils",
   "@jupyterlab/coreutils",
   "@jupyterlab/launcher",
+  "@jupyterlab/notebook",
+  "@jupyterlab/rendermime",
   "@jupyterlab/services",
   "@jupyterlab/statusbar",
   "@jupyterlab/ui-components",
   "@lumino/widgets",
 ];
-const PLACES = ["ICommandPalette", "ILauncher", "ILayoutRestorer", "IStatusBar"];
+const PLACES = ["ICommandPalette", "ILatexTypesetter", "ILauncher", "ILayoutRestorer", "INotebookTracker", "IStatusBar"];
 const CATEGORY = "Local models";
 const PANEL_RANK = 650; // below the panels that JupyterLab brings itself
 const STATUS_RANK = 100;
@@ -35,7 +38,8 @@ export function plugin(lab) {
   };
 }
 
-function activate(lab, app, { ICommandPalette, ILauncher, ILayoutRestorer, IStatusBar }) {
+function activate(lab, app, places) {
+  const { ICommandPalette, ILatexTypesetter, ILauncher, ILayoutRestorer, INotebookTracker, IStatusBar } = places;
   const icon = new lab.LabIcon({ name: "ollmlx:models", svgstr: ICON });
   const mount = new Mount(lab, app.serviceManager.serverSettings);
   style("lab.css");
@@ -54,6 +58,10 @@ function activate(lab, app, { ICommandPalette, ILauncher, ILayoutRestorer, IStat
   if (mount.present) {
     const item = new (statusClass(lab.Widget))(mount, () => app.commands.execute("ollmlx:open"));
     IStatusBar?.registerStatusItem("ollmlx:status", { item, align: "right", rank: STATUS_RANK });
+  }
+  if (INotebookTracker) {
+    serveCells(INotebookTracker, ILatexTypesetter);
+    INotebookTracker.widgetAdded.connect((_, panel) => runOpened(app, panel));
   }
 }
 

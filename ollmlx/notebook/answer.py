@@ -12,6 +12,7 @@ from ollama import ChatResponse, Message
 
 from ollmlx.batch.progress import in_kernel
 from ollmlx.batch.shapes import FREE, Misshapen, Shape
+from ollmlx.maths import in_dollars
 from ollmlx.notebook.errors import Failed
 from ollmlx.notebook.saying import code
 from ollmlx.notebook.tools import Call
@@ -92,7 +93,7 @@ class Answer:
         parts = [self._folded(), called, shown.lstrip("\n")]
         return {
             "text/plain": "\n".join([*map(_plainly, self.calls), self.text]),
-            "text/markdown": "\n\n".join(part for part in parts if part),
+            "text/markdown": in_dollars("\n\n".join(part for part in parts if part)),
         }
 
     def _folded(self) -> str:

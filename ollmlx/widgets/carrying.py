@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from ollmlx.client import find
 from ollmlx.errors import OllmlxError
+from ollmlx.servers import find
 from ollmlx.widgets.widget import TROUBLES, Said, Widget, words
 
 _AGAIN_SECONDS = 2.0
@@ -33,12 +33,16 @@ class Carrier(Widget):
         super().__init__()
         self._host = host
         self._following: dict[str, asyncio.Task[None]] = {}
+        self._left: set[str] = set()
 
     async def answer(self, said: Said) -> None:
         page = said["page"]
         if said["kind"] == "follow":
-            self._following[page] = asyncio.create_task(self._follow(page))
+            # Said again until it is heard; and a cell may keep it until the page has left.
+            if page not in self._following and page not in self._left:
+                self._following[page] = asyncio.create_task(self._follow(page))
         elif said["kind"] == "leave":
+            self._left.add(page)
             if task := self._following.pop(page, None):
                 task.cancel()
         else:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ollmlx.maths import in_dollars
+
 _NANOSECONDS = 1e9
 
 
@@ -65,7 +67,7 @@ class Conversation:
             pictures = f" *({len(turn.images)} images)*" if turn.images else ""
             parts.append("\n".join(f"> {line}" for line in turn.question.split("\n")) + pictures)
             parts += [f"**{reply.model}**\n\n{_said(reply)}" for reply in turn.replies]
-        return "\n\n".join(parts)
+        return in_dollars("\n\n".join(parts))
 
 
 def _said(reply: Reply) -> str:

@@ -28,6 +28,13 @@ class Widget(AnyWidget):
         super().__init__()
         self.on_msg(self._hear)
 
+    def open(self) -> None:
+        super().open()
+        # ipykernel 7.4 sends what a page says to the thread that spoke last on the comm: to the one
+        # that runs the cells, where it waits for them.  What the page has chosen is right.
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = lambda _said, chosen: chosen
+
     def _hear(self, _widget: object, said: Said, _buffers: object) -> None:
         self._background.run(self._answer_or_tell(said))
 

@@ -22,7 +22,7 @@ export class Answer {
       this.body,
       this.footer,
     );
-    this.changed = false;
+    this.changed = this.over = false;
     this.add(reply.text, reply.thinking);
     if (reply.done_reason) this.end(reply);
   }
@@ -39,6 +39,7 @@ export class Answer {
   }
 
   end(reply) {
+    this.over = true;
     this.header.textContent = reply.model;
     const stopped = { length: "cut off at the limit", stopped: "stopped" }[reply.done_reason];
     const facts = [stopped, reply.tokens > 0 && `${reply.tokens} tokens`];
@@ -51,9 +52,14 @@ export class Answer {
     }
   }
 
+  /** The kernel has ended, and the answer with it, whole or not. */
+  leave() {
+    if (!this.over) this.footer.textContent = "not finished";
+  }
+
   paint() {
     if (!this.changed) return;
     this.changed = false;
-    this.growing.paint();
+    this.growing.paint(this.over);
   }
 }

@@ -1,6 +1,7 @@
 /** The page's side of `ollmlx.Chat`: what is said, the place to say something, the settings. */
 
 import { button, copied, h, root } from "./dom.js";
+import { Line, whenEnded } from "./kernel.js";
 import { Painter } from "./markdown.js";
 import { Answer } from "./answer.js";
 import { breakLine, Composer } from "./composer.js";
@@ -13,6 +14,8 @@ class ChatView {
   constructor(element, transport) {
     this.transport = transport;
     this.turns = [];
+    this.over = false;
+    this.follows = true;
     this.answers = new Map();
     this.text = "";
     this.painter = new Painter(() => this.paint());
@@ -26,15 +29,25 @@ class ChatView {
   }
 
   build(element) {
-    this.log = h("div", {
-      class: "ollmlx-chat-log",
-      role: "log",
-      tabindex: "0",
-      "aria-label": "Conversation",
-    });
+    this.turnsShown = h("div");
+    this.log = h(
+      "div",
+      {
+        class: "ollmlx-chat-log",
+        role: "log",
+        tabindex: "0",
+        "aria-label": "Conversation",
+        onscroll: () => this.scrolled(),
+      },
+      this.turnsShown,
+    );
+    // Text comes, pictures and formulas take their place: the end of the log stays in sight.
+    this.growth = new ResizeObserver(() => this.follows && this.toEnd());
+    this.growth.observe(this.turnsShown);
     this.said = h("div", { class: "ollmlx-said ollmlx-faint", role: "status" });
     const toggle = button("Settings", () => this.toggle(toggle));
     toggle.setAttribute("aria-expanded", "false");
+    this.clear = button("Clear", () => this.transport.tell({ kind: "clear" }), { label: "Clear the conversation", kind: "plain" });
     const bar = h(
       "div",
       { class: "ollmlx-bar" },
@@ -44,7 +57,7 @@ class ChatView {
       button("Copy", () => this.copy(), { label: "Copy the conversation as Markdown", kind: "plain" }),
       button("Save", () => this.save(), { label: "Save the conversation as a Markdown file", kind: "plain" }),
       button("Keep", () => this.keep(), { label: "Keep the conversation in the notebook", kind: "plain" }),
-      button("Clear", () => this.transport.tell({ kind: "clear" }), { label: "Clear the conversation", kind: "plain" }),
+      this.clear,
     );
     element.append(bar, this.settings.panel, this.log, this.said, this.composer.element);
     this.element = element;
@@ -70,11 +83,11 @@ class ChatView {
     this.text = markdown;
     this.settings.show(settings);
     this.answers.clear();
-    this.log.replaceChildren(...turns.map((turn, index) => this.turn(turn, index)));
+    this.turnsShown.replaceChildren(...turns.map((turn, index) => this.turn(turn, index)));
     this.busy(busy);
     this.say("");
     this.painter.now();
-    this.log.scrollTop = this.log.scrollHeight;
+    this.toEnd();
   }
 
   turn(turn, index) {
@@ -148,10 +161,16 @@ class ChatView {
   }
 
   paint() {
-    const { scrollHeight, scrollTop, clientHeight } = this.log;
-    const follows = scrollHeight - scrollTop - clientHeight < NEAR;
     for (const answer of this.answers.values()) answer.paint();
-    if (follows) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  scrolled() {
+    const { scrollHeight, scrollTop, clientHeight } = this.log;
+    this.follows = scrollHeight - scrollTop - clientHeight < NEAR;
+  }
+
+  toEnd() {
+    this.log.scrollTop = this.log.scrollHeight;
   }
 
   say(text, wrong = false) {
@@ -174,8 +193,19 @@ class ChatView {
   keep() {
     const detail = { markdown: this.text };
     const event = new CustomEvent("ollmlx:insert-cell", { bubbles: true, cancelable: true, detail });
-    if (this.element.dispatchEvent(event)) this.transport.tell({ kind: "keep" });
-    else this.say("kept in a cell");
+    if (!this.element.dispatchEvent(event)) this.say("kept in the cell below");
+    else if (this.over) this.say("the kernel has ended; Copy and Save still work", true);
+    else this.transport.tell({ kind: "keep" });
+  }
+
+  /** The kernel is gone: what was said can still be read, copied and saved. */
+  close() {
+    this.over = true;
+    for (const answer of this.answers.values()) answer.leave();
+    this.busy(false);
+    const { panel, selects } = this.settings;
+    const dead = [...selects, panel, this.clear, this.composer.element, ...this.log.querySelectorAll("button")];
+    for (const part of dead) part.inert = true;
   }
 }
 
@@ -188,11 +218,18 @@ function pictures(images) {
 }
 
 function render({ model, el }) {
-  const view = new ChatView(el, { tell: (message) => model.send(message) });
-  const hear = (message) => view.hear(message);
+  const line = new Line(model, { kind: "hello" });
+  const view = new ChatView(el, line);
+  const hear = (message) => {
+    line.heard();
+    view.hear(message);
+  };
   model.on("msg:custom", hear);
-  model.send({ kind: "hello" });
-  return () => model.off("msg:custom", hear);
+  whenEnded(model, el, () => view.close());
+  return () => {
+    line.end();
+    model.off("msg:custom", hear);
+  };
 }
 
 export default { render };

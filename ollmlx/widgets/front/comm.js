@@ -1,5 +1,7 @@
 /** Requests of a page that a kernel carries to the server: the transport of `server.js`. */
 
+import { Line } from "./kernel.js";
+
 let pages = 0;
 
 /** What a page says has its own name, so that the answers find it; `end` says goodbye. */
@@ -9,12 +11,14 @@ export function carried(model) {
   const waiting = new Map();
   let hears = () => {};
   let loses = () => {};
+  let line = null;
   let count = 0;
 
   const hear = (message) => {
     if (message.kind === "error") loses(message.text);
-    else if (message.page !== page) return;
-    else if (message.kind === "event") hears(message.event);
+    if (message.page !== page) return;
+    line.heard();
+    if (message.kind === "event") hears(message.event);
     else if (message.kind === "lost") loses(message.text);
     else {
       const { resolve, reject } = waiting.get(message.id);
@@ -27,7 +31,7 @@ export function carried(model) {
     new Promise((resolve, reject) => {
       count += 1;
       waiting.set(count, { resolve, reject });
-      model.send({ page, id: count, ...request });
+      line.tell({ page, id: count, ...request });
     });
 
   model.on("msg:custom", hear);
@@ -37,8 +41,9 @@ export function carried(model) {
     follow(hearer, loser) {
       hears = hearer;
       loses = loser;
-      model.send({ kind: "follow", page });
+      line = new Line(model, { kind: "follow", page });
       return () => {
+        line.end();
         model.send({ kind: "leave", page });
         model.off("msg:custom", hear);
       };

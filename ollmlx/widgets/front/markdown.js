@@ -2,6 +2,7 @@
  * Markdown that grows, shown as elements.
  *
  * No text is ever parsed as HTML, links lead to http and https only, and pictures are not fetched.
+ * Maths is TeX in code, until a page that can do better is asked to typeset it.
  */
 
 import { h } from "./dom.js";
@@ -12,12 +13,15 @@ const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
 const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
 const ITEM = /^( {0,9})([-*+]|\d{1,9}[.)])(?:\s+(.*)|\s*)$/;
 const QUOTE = /^ {0,3}>\s?(.*)$/;
+const FORMULA = /^ {0,3}(?:\$\$|\\\[)/;
 const DELIMITER = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
 const BLANK = /^\s*$/;
 
 /** Bounded, so that marks which nobody closes cost no more than their number. */
 const INLINE = new RegExp(
   [
+    /\\\((?<round>[\s\S]{1,300}?)\\\)/,
+    /\\\[(?<square>[\s\S]{1,1000}?)\\\]/,
     /\\(?<escaped>[!-/:-@[-`{-~])/,
     /(?<ticks>`+)(?<code>[^`](?:[\s\S]{0,2000}?[^`])?)\k<ticks>(?!`)/,
     /\$\$(?<display>[\s\S]{1,1000}?)\$\$/,
@@ -53,10 +57,11 @@ export function inline(text, depth = 0) {
 
 function span(found, whole, depth) {
   const inner = (text) => inline(text, depth + 1);
-  const maths = found.display ?? found.maths;
+  const display = found.display ?? found.square;
+  const maths = (display ?? found.maths ?? found.round)?.trim();
   if (found.escaped) return found.escaped;
   if (found.code) return h("code", {}, found.code.replace(/^ (.+) $/, "$1"));
-  if (maths) return h("code", { class: "ollmlx-maths" }, maths);
+  if (maths) return h("code", { class: "ollmlx-maths", "data-display": display !== undefined }, maths);
   if (found.strong ?? found.strong2) return h("strong", {}, inner(found.strong ?? found.strong2));
   if (found.em ?? found.em2) return h("em", {}, inner(found.em ?? found.em2));
   if (found.del) return h("del", {}, inner(found.del));
@@ -97,6 +102,7 @@ export function blocks(lines, depth = 0) {
 function block(lines, at, depth) {
   const line = lines[at];
   if (FENCE.test(line)) return fenced(lines, at);
+  if (FORMULA.test(line)) return formula(lines, at, depth);
   const heading = HEADING.exec(line);
   if (heading) return [at + 1, () => h(`h${heading[1].length}`, {}, inline(heading[2]))];
   if (RULE.test(line)) return [at + 1, () => h("hr")];
@@ -115,6 +121,17 @@ function fenced(lines, at) {
   const make = () =>
     h("pre", { tabindex: "0", "data-language": language }, h("code", {}, code));
   return [Math.min(end + 1, lines.length), make];
+}
+
+/** To the line with the mark that ends it, whatever its lines begin with; else it is a paragraph. */
+function formula(lines, at, depth) {
+  const [begins, ends] = lines[at].trimStart().startsWith("$$") ? ["$$", "$$"] : ["\\[", "\\]"];
+  const inside = lines[at].indexOf(begins) + begins.length;
+  let end = at;
+  while (end < lines.length && !BLANK.test(lines[end]) && lines[end].indexOf(ends, end === at ? inside : 0) < 0) end += 1;
+  if (end === lines.length || BLANK.test(lines[end])) return paragraph(lines, at, depth);
+  const text = lines.slice(at, end + 1).join("\n");
+  return [end + 1, () => h("p", {}, inline(text, depth))];
 }
 
 function quote(lines, at, depth) {
@@ -189,7 +206,7 @@ function table(lines, at) {
 
 /** Whether a line ends the paragraph before it. */
 function starts(line) {
-  return [FENCE, HEADING, RULE, QUOTE].some((form) => form.test(line)) || ITEM.test(line);
+  return [FENCE, HEADING, RULE, QUOTE, FORMULA].some((form) => form.test(line)) || ITEM.test(line);
 }
 
 function paragraph(lines, at, depth) {
@@ -227,7 +244,8 @@ export class Growing {
     this.tail += text;
   }
 
-  paint() {
+  /** `whole` says that no more text comes. */
+  paint(whole = false) {
     const lines = this.tail.split("\n");
     const found = blocks(lines);
     const made = found.map(({ make }) => make());
@@ -235,7 +253,13 @@ export class Growing {
     this.element.append(...made);
     this.loose = made.slice(-2);
     if (found.length > 2) this.tail = lines.slice(found.at(-2).at).join("\n");
+    for (const node of whole ? made : made.slice(0, -2)) typeset(node);
   }
+}
+
+/** JupyterLab's extension takes the event, and has MathJax show the maths of a block. */
+function typeset(block) {
+  if (block.querySelector(".ollmlx-maths")) block.dispatchEvent(new CustomEvent("ollmlx:typeset", { bubbles: true }));
 }
 
 const FASTEST_MS = 50;

@@ -2,6 +2,7 @@
 
 import { carried } from "./comm.js";
 import { h, root } from "./dom.js";
+import { still, whenEnded } from "./kernel.js";
 import { short, size } from "./numbers.js";
 
 const TICK_MS = 500; // the server tells no faster
@@ -138,6 +139,10 @@ function curve(past, model, line, most, colour, dashed) {
 
 function render({ model, el }) {
   const view = new TelemetryView(el, carried(model));
+  whenEnded(model, el, () => {
+    clearInterval(view.clock);
+    still(el);
+  });
   return () => view.end();
 }
 
