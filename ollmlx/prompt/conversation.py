@@ -57,10 +57,7 @@ def shown(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     """Tools as templates see them: with the words of JSON Schema that Ollama keeps."""
     seen: list[dict[str, Any]] = to_builtins(tools)
     for tool in seen:
-        parameters = function_of(tool).get("parameters", {})
-        whole = parameters.pop("whole", None)
-        if isinstance(whole, dict) and whole.get("properties") == {}:
-            parameters["properties"] = {}  # which is not the same as none
+        function_of(tool).get("parameters", {}).pop("whole", None)
     return seen
 
 

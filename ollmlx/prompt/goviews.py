@@ -1,16 +1,17 @@
 """Messages and tools as the Go values that Ollama hands to its templates.
 
 Source: Ollama's `template/template.go` and `api/types.go` as of 2026-08.  JSON Schema words that
-Ollama's types do not know (`default`, `format`, `minimum`, …) are left out, as there.  Tools print
-as JSON at every level; Ollama lost that for `.Function` in 0.14.0 (issue #14601), and Qwen's
-templates rely on it.
+Ollama's types do not know (`default`, `format`, `minimum`, …) are left out, as there.  A tool and
+its `.Properties` print as JSON, its `.Function` as Go prints a struct, as there since 0.14.0 (issue
+#14601).
 """
 
+from base64 import b64decode
 from collections.abc import Sequence
 from typing import Any
 
 from ollmlx.prompt.conversation import check_depth, function_of
-from ollmlx.prompt.gotemplate import JSONList, JSONMap, JSONStruct, Struct, TypeNames
+from ollmlx.prompt.gotemplate import JSONMap, JSONSlice, JSONStruct, Slice, Struct, TypeNames
 from ollmlx.wire.native import Message, ToolCall
 
 _EXACT = 2**53
@@ -41,14 +42,15 @@ def _with_content(message: Message, content: str) -> Message:
 
 
 def message_view(message: Message) -> Struct:
+    calls = [_call_view(call) for call in message.tool_calls]
     return Struct(
         "*template.templateMessage",
         {
             "Role": message.role,
             "Content": message.content,
             "Thinking": message.thinking,
-            "Images": list(message.images),
-            "ToolCalls": [_call_view(call) for call in message.tool_calls],
+            "Images": Slice("[]api.ImageData", [*map(b64decode, message.images)] or None),
+            "ToolCalls": Slice("[]template.templateToolCall", calls or None),
             "ToolName": message.tool_name,
             "ToolCallID": message.tool_call_id,
         },
@@ -79,9 +81,9 @@ def _as_decoded(value: Any) -> Any:
     return value
 
 
-def tools_view(tools: Sequence[Any]) -> JSONList:
+def tools_view(tools: Sequence[Any]) -> JSONSlice:
     check_depth(list(tools))
-    return JSONList(_tool_view(tool) for tool in tools)
+    return JSONSlice("template.templateTools", [*map(_tool_view, tools)] or None)
 
 
 def _tool_view(tool: Any) -> Struct:
@@ -92,10 +94,10 @@ def _tool_view(tool: Any) -> Struct:
         "Parameters": _parameters_view(function.get("parameters")),
     }
     wire = {name.lower(): value for name, value in inner.items()}
-    view = JSONStruct("template.templateToolFunction", inner, wire)
+    view = Struct("template.templateToolFunction", inner, wire)
     items = _as_decoded(given.get("items"))
     fields = {"Type": _text(given.get("type")), "Items": items, "Function": view}
-    wire = {"type": fields["Type"], **({"items": items} if items else {}), "function": view}
+    wire = {"type": fields["Type"], **_present({"items": items}), "function": view}
     return JSONStruct("template.templateTool", fields, wire)
 
 
@@ -103,8 +105,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _names(value: Any) -> list[str]:
-    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+def _names(value: Any) -> Slice:
+    listed = value if isinstance(value, list) else None
+    return Slice("[]string", listed and [name for name in listed if isinstance(name, str)])
 
 
 def _parameters_view(given: Any) -> Struct:
@@ -112,37 +115,39 @@ def _parameters_view(given: Any) -> Struct:
     properties = given.get("properties")
     views = None
     if isinstance(properties, dict):
-        views = JSONMap({name: property_view(each) for name, each in properties.items()})
+        views = {name: property_view(each) for name, each in properties.items()}
+    shown = JSONMap(views, "template.templateProperties", property_view(None))
     fields = {
         "Type": _text(given.get("type")),
         "Defs": _as_decoded(given.get("$defs")),
         "Items": _as_decoded(given.get("items")),
         "Required": _names(given.get("required")),
-        "Properties": views if views is not None else JSONMap(),
+        "Properties": shown,
     }
     optional = {"$defs": fields["Defs"], "items": fields["Items"], "required": fields["Required"]}
-    wire = {"type": fields["Type"], **_present(optional), "properties": views}
-    return JSONStruct("template.templateToolFunctionParameters", fields, wire)
+    wire = {"type": fields["Type"], **_present(optional), "properties": shown}
+    return Struct("template.templateToolFunctionParameters", fields, wire)
 
 
 def _present(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value}
+    """What Go's `omitempty` writes: empty slices are left out, other values only where nil."""
+    empty = (value is None or value == "" or value == [] for value in values.values())
+    return {name: values[name] for name, gone in zip(values, empty, strict=True) if not gone}
 
 
 def property_view(given: Any) -> Struct:
     """One property of a tool; templates print its `.Type` and `.Description`."""
     given = given if isinstance(given, dict) else {}
-    kind = given.get("type")
-    inner = given.get("properties")
-    # Only the outermost properties are a sorted map in Ollama; these keep their order.
-    wire = {k: property_view(v) for k, v in inner.items()} if isinstance(inner, dict) else {}
+    kind, inner, listed = given.get("type"), given.get("properties"), given.get("anyOf")
+    views = {k: property_view(v) for k, v in inner.items()} if isinstance(inner, dict) else {}
     fields = {
-        "AnyOf": [property_view(each) for each in given.get("anyOf") or ()],
-        "Type": TypeNames([kind] if isinstance(kind, str) else _names(kind)),
+        "AnyOf": Slice("[]api.ToolProperty", listed and [property_view(each) for each in listed]),
+        "Type": TypeNames("api.PropertyType", [kind] if isinstance(kind, str) else kind),
         "Items": _as_decoded(given.get("items")),
         "Description": _text(given.get("description")),
-        "Enum": _as_decoded(given.get("enum")) or [],
-        "Properties": Struct("*api.ToolPropertiesMap", {}, wire) if wire else None,
+        "Enum": Slice("[]interface {}", _as_decoded(given.get("enum"))),
+        # Only the outermost properties are a sorted map in Ollama; these keep their order.
+        "Properties": None if inner is None else Struct("*api.ToolPropertiesMap", {}, views),
         "Required": _names(given.get("required")),
     }
     written = {name[0].lower() + name[1:]: value for name, value in fields.items()}

@@ -208,7 +208,8 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         fitting = (kind for kind in kinds if _is_scalar(value, kind))
         return _convert(value, next(fitting, kinds[0]), path)
     if origin is list and isinstance(value, list):
-        return [_convert(item, arguments[0], path) for item in value if item is not None]
+        kind = arguments[0]
+        return [_convert(item, kind, path) for item in value if item is not None or kind is Any]
     if origin is dict and isinstance(value, dict):
         return {k: _convert(item, arguments[1], f"{path}.{k}") for k, item in value.items()}
     if isinstance(hint, type) and issubclass(hint, Struct) and isinstance(value, dict):

@@ -32,7 +32,7 @@ class ToolProperty(Struct, omit_defaults=True, rename={"any_of": "anyOf"}):
     items: Any = None
     description: str = ""
     enum: list[Any] = []
-    properties: dict[str, "ToolProperty"] = {}
+    properties: dict[str, "ToolProperty"] | None = None
     required: list[str] = []
 
 
@@ -41,7 +41,8 @@ class ToolParameters(Struct, omit_defaults=True, rename={"defs": "$defs"}):
     defs: Any = None
     items: Any = None
     required: list[str] = []
-    properties: dict[str, ToolProperty] = {}
+    properties: dict[str, ToolProperty] | None = None
+    """An empty one is not the same as none: templates print `{}` and `null`."""
     whole: Any = None
     """The JSON Schema as it was sent, filled by `decode`: calls are held to it, but templates are
     not shown it."""

@@ -4,13 +4,14 @@ from ollmlx.prompt.gotemplate.functions import FUNCTIONS
 from ollmlx.prompt.gotemplate.interpreter import execute
 from ollmlx.prompt.gotemplate.nodes import Program
 from ollmlx.prompt.gotemplate.parser import parse as _parse
-from ollmlx.prompt.gotemplate.values import JSONList, JSONMap, JSONStruct, Struct, TypeNames
+from ollmlx.prompt.gotemplate.values import JSONMap, JSONSlice, JSONStruct, Slice, Struct, TypeNames
 
 __all__ = [
-    "JSONList",
     "JSONMap",
+    "JSONSlice",
     "JSONStruct",
     "Program",
+    "Slice",
     "Struct",
     "TypeNames",
     "execute",

@@ -9,7 +9,6 @@ from dataclasses import replace
 from ollmlx.prompt.gotemplate.nodes import (
     Action,
     Branch,
-    Chain,
     Field,
     Invoke,
     Node,
@@ -35,7 +34,7 @@ def _walk(nodes: Nodes) -> Iterator[Node]:
 
 def _names(pipeline: Pipeline | None) -> Iterator[str]:
     for operand in operands(pipeline):
-        if isinstance(operand, Field | Variable | Chain):
+        if isinstance(operand, Field | Variable):
             yield from operand.names
 
 
@@ -52,56 +51,59 @@ def mentioned(program: Program) -> frozenset[str]:
 def thinking_tags(program: Program) -> tuple[str, str] | None:
     """Opening and closing tag around `.Thinking` in a range over `.Messages`, if it is there.
 
-    They are the first and the last text beside the use, as in `<think>{{ .Thinking }}</think>`.
+    They are the texts at both ends of what the last use stands in, as in
+    `<think>{{ .Thinking }}</think>`.  Source: Ollama's `thinking/template.go`.
     """
-    for body in program.templates.values():
-        for node in _walk(body):
-            if isinstance(node, Branch) and _ranges_over(node, "Messages"):
-                surroundings = _nearest_use(node.body, "Thinking")
-                if surroundings is not None and (tags := _outer_texts(surroundings)):
-                    return tags
-    return None
+    opening = closing = ""
+    for surroundings in _uses(program.root, "Thinking", "Messages", ranged=False):
+        first, last = surroundings[0], surroundings[-1]
+        opening = first.text.strip() if isinstance(first, Text) else opening
+        closing = last.text.strip() if isinstance(last, Text) else closing
+    return (opening, closing) if opening and closing else None
 
 
-def _ranges_over(node: Branch, name: str) -> bool:
-    return node.keyword == "range" and name in _names(node.pipeline)
-
-
-def _nearest_use(nodes: Nodes, name: str) -> Nodes | None:
-    """The innermost list with an action that prints the field."""
+def _uses(nodes: Nodes, name: str, over: str, ranged: bool) -> Iterator[Nodes]:
+    """The innermost lists around each use of a field where the innermost range is over another."""
     for node in nodes:
-        if isinstance(node, Action) and name in _names(node.pipeline):
-            return nodes
+        pipeline = node.pipeline if isinstance(node, Action | Branch | Invoke) else None
+        loops = isinstance(node, Branch) and node.keyword == "range"
+        inside = _reads(pipeline, over) if loops else ranged
+        yield from [nodes] * (inside and _reads(pipeline, name))
         for body in _bodies(node):
-            found = _nearest_use(body, name)
-            if found is not None:
-                return found
-    return None
+            yield from _uses(body, name, over, inside)
 
 
-def _outer_texts(nodes: Nodes) -> tuple[str, str] | None:
-    texts = [node.text.strip() for node in nodes if isinstance(node, Text)]
-    if not texts or not texts[0] or not texts[-1]:
-        return None
-    return texts[0], texts[-1]
+def _reads(pipeline: Pipeline | None, name: str) -> bool:
+    """Whether `.name` is among the operands."""
+    return any(isinstance(o, Field) and o.names[:1] == (name,) for o in operands(pipeline))
 
 
 def tool_call_tag(program: Program) -> str:
-    """What stands before a model's tool calls, such as `<tool_call>`; `{` where nothing does."""
-    for body in program.templates.values():
-        for node in _walk(body):
-            if isinstance(node, Branch) and node.keyword == "if" and _tests_tool_calls(node):
-                first = next(_texts(node.body), "")
-                return first.partition("{")[0].strip() or "{"
+    """What stands before a model's tool calls, such as `<tool_call>`; `{` where nothing does.
+
+    Source: Ollama's `tools/template.go`.
+    """
+    for node in _walk(program.root):
+        if isinstance(node, Branch) and node.keyword == "if" and _tests_tool_calls(node):
+            return (_first_text(node.body) or "").partition("{")[0].strip() or "{"
     return "{"
 
 
 def _tests_tool_calls(node: Branch) -> bool:
-    return "ToolCalls" in _names(node.pipeline)
+    tested = (operand for command in node.pipeline.commands for operand in command)
+    return any(isinstance(o, Field) and "ToolCalls" in o.names for o in tested)
 
 
-def _texts(nodes: Nodes) -> Iterator[str]:
-    return (node.text for node in _walk(nodes) if isinstance(node, Text) and node.text.strip())
+def _first_text(nodes: Nodes) -> str | None:
+    """The first text that is not blank, looked for no further than what first prints a value."""
+    for node in nodes:
+        if isinstance(node, Text) and node.text.strip():
+            return node.text
+        if isinstance(node, Branch):
+            return _first_text(node.body) or _first_text(node.otherwise or ())
+        if isinstance(node, Action):
+            return None
+    return None
 
 
 def answers_tools(source: str, names: frozenset[str]) -> bool:

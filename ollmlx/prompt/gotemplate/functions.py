@@ -5,13 +5,13 @@ interpreter's own, for they do not evaluate all their arguments.
 """
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus
 
 from ollmlx.prompt.gotemplate.printing import sprint, sprintf, sprintln, text_of
-from ollmlx.prompt.gotemplate.values import Struct, TypeNames, marshal, truth, type_name
+from ollmlx.prompt.gotemplate.values import Struct, TypeNames, entry, marshal, truth, type_name
 
 
 class Function(NamedTuple):
@@ -77,7 +77,7 @@ def length(value: Any) -> int:
     """Items, entries, or bytes of UTF-8."""
     if isinstance(value, str):
         return len(value.encode())
-    if isinstance(value, list | dict):
+    if isinstance(value, list | dict | bytes):
         return len(value)
     if value is None:
         raise ValueError("len of nil pointer")
@@ -118,7 +118,7 @@ def index(value: Any, *keys: Any) -> Any:
                         if key is not None
                         else "value is nil; should be of type string"
                     )
-                value = value.get(key)
+                value = entry(value, key)
             case _:
                 raise ValueError(f"can't index item of type {type_name(value)}")
     return value
@@ -160,8 +160,12 @@ _HTML = str.maketrans(
 )
 
 
+def _escapable(values: Sequence[Any]) -> str:
+    return sprint(["<no value>" if value is None else value for value in values])
+
+
 def _javascript(*values: Any) -> str:
-    return "".join(_javascript_character(character) for character in sprint(values))
+    return "".join(map(_javascript_character, _escapable(values)))
 
 
 def _javascript_character(character: str) -> str:
@@ -182,12 +186,13 @@ def _call(function: Any, *_values: Any) -> Any:
 
 
 def _today(*layout: Any) -> str:
-    del layout  # Ollama accepts a layout and ignores it.
+    for text in layout:  # Ollama accepts a layout and ignores it.
+        _as_text(text)
     return date.today().isoformat()
 
 
 def _yesterday(*layout: Any) -> str:
-    del layout
+    _today(*layout)
     return (date.today() - timedelta(days=1)).isoformat()
 
 
@@ -228,9 +233,9 @@ FUNCTIONS: dict[str, Function] = {
     "print": Function(lambda *values: sprint(values), 0, None),
     "printf": Function(_printf, 1, None),
     "println": Function(lambda *values: sprintln(values), 0, None),
-    "html": Function(lambda *values: sprint(values).translate(_HTML), 0, None),
+    "html": Function(lambda *values: _escapable(values).translate(_HTML), 0, None),
     "js": Function(_javascript, 0, None),
-    "urlquery": Function(lambda *values: quote_plus(sprint(values), safe="~"), 0, None),
+    "urlquery": Function(lambda *values: quote_plus(_escapable(values), safe="~"), 0, None),
     "call": Function(_call, 1, None),
     "json": Function(marshal, 1, 1),
     "currentDate": Function(_today, 0, None),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from ollmlx.errors import OllmlxError
-from ollmlx.prompt.gotemplate.functions import FUNCTIONS
+from ollmlx.prompt.gotemplate.functions import FUNCTIONS, typescript
 from ollmlx.prompt.gotemplate.nodes import (
     Action,
     Branch,
@@ -25,7 +25,7 @@ from ollmlx.prompt.gotemplate.nodes import (
     Variable,
 )
 from ollmlx.prompt.gotemplate.printing import LONGEST, TooLong, text_of
-from ollmlx.prompt.gotemplate.values import Struct, truth, type_name
+from ollmlx.prompt.gotemplate.values import Struct, entry, text_method, truth, type_name
 
 MOST_STEPS = 1_000_000
 """Nodes and commands run; a chat of 1,000 messages takes about 50,000."""
@@ -188,7 +188,7 @@ class _Scope:
                         node.pipeline, f"can't use {value} to iterate over more than one variable"
                     )
                 return ((None, number) for number in range(value))
-            case list():
+            case list() | bytes():
                 return enumerate(value)
             case dict():
                 return sorted(value.items(), key=lambda item: item[0].encode())
@@ -268,8 +268,10 @@ class _Scope:
                     self._fail(node, f"nil pointer evaluating {boxed}.{name}")
                 case None:
                     return None
+                case _ if (told := _method(value, name)) is not None:
+                    value, boxed = told, ""
                 case dict():
-                    value, boxed = value.get(name), "interface {}"
+                    value, boxed = entry(value, name), "interface {}"
                 case Struct() if name in value.fields:
                     value, boxed = value.fields[name], ""
                 case _:
@@ -312,3 +314,13 @@ class _Scope:
             if self.execution.length > LONGEST:
                 self._fail(node, "output is too long")
         return result
+
+
+def _method(value: Any, name: str) -> str | None:
+    """What a method of the value gives, where it has one of that name."""
+    match name:
+        case "String":
+            return text_method(value)
+        case "ToTypeScriptType" if type_name(value) == "api.ToolProperty":
+            return typescript(value)
+    return None

@@ -144,10 +144,9 @@ class Program:
 
 
 def operands(pipeline: Pipeline | None) -> Iterator[Operand]:
-    """Every operand of a pipeline, those in parentheses too."""
+    """Every operand of a pipeline, those in parentheses too, but for those of `(pipeline).A`."""
     for command in pipeline.commands if pipeline else ():
         for operand in command:
             yield operand
-            inner = operand.operand if isinstance(operand, Chain) else operand
-            if isinstance(inner, Pipeline):
-                yield from operands(inner)
+            if isinstance(operand, Pipeline):
+                yield from operands(operand)

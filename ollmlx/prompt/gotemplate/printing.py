@@ -10,12 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ollmlx.prompt.gotemplate.values import (
-    JSONList,
-    JSONMap,
-    JSONStruct,
     Struct,
-    TypeNames,
-    marshal,
+    text_method,
     type_name,
 )
 
@@ -139,7 +135,7 @@ def _format(value: Any, verb: Verb) -> str:
         return _pad(type_name(value), verb)
     if value is None:
         return _pad("<nil>", verb) if verb.letter == "v" else f"%!{verb.letter}(<nil>)"
-    stringer = _stringer(value) if verb.letter in "vsqxX" else None
+    stringer = text_method(value) if verb.letter in "vsqxX" else None
     if stringer is not None:
         return _string(stringer, verb)
     match value:
@@ -151,17 +147,9 @@ def _format(value: Any, verb: Verb) -> str:
             return _float(value, verb)
         case str():
             return _string(value, verb)
+        case bytes() if verb.letter in "sqxX":
+            return _string(value.decode(errors="replace"), verb)
     return _composite(value, verb)
-
-
-def _stringer(value: Any) -> str | None:
-    """What the value's `String` method gives, where it has one."""
-    match value:
-        case JSONList() | JSONMap() | JSONStruct():
-            return marshal(value)
-        case TypeNames() if len(value) == 1:
-            return value[0]
-    return None
 
 
 def _composite(value: Any, verb: Verb) -> str:
@@ -187,7 +175,8 @@ def _blanks(pieces: Iterable[str]) -> Iterable[str]:
 
 
 def _mismatch(value: Any, verb: Verb) -> str:
-    return f"%!{verb.letter}({type_name(value)}={text_of(value)})"
+    plain = verb._replace(letter="v", flags=verb.flags.replace("#", ""))
+    return f"%!{verb.letter}({type_name(value)}={_format(value, plain)})"
 
 
 def _pad(text: str, verb: Verb) -> str:
@@ -225,7 +214,7 @@ def _integer(value: int, verb: Verb) -> str:
 def _rune(value: int, verb: Verb) -> str:
     shown = chr(value) if 0 <= value <= 0x10FFFF and not 0xD800 <= value < 0xE000 else "\ufffd"
     if verb.letter == "U":
-        return f"U+{value:04X}"
+        return f"U+{value:04X}" + f" '{shown}'" * ("#" in verb.flags and shown.isprintable())
     escaped = quoted(shown)[1:-1].replace('\\"', '"').replace("'", "\\'")
     return shown if verb.letter == "c" else f"'{escaped}'"
 
@@ -238,11 +227,17 @@ def _sign(negative: bool, verb: Verb) -> str:
 
 def _float(value: float, verb: Verb) -> str:
     letter, precision = verb.letter, verb.precision
-    if letter not in "vgGeEfF":
+    if letter not in "vgGeEfFxX":
         return _mismatch(value, verb)
     if value != value or value in (float("inf"), float("-inf")):
         return _pad({"inf": "+Inf", "-inf": "-Inf"}.get(repr(value), "NaN"), verb)
-    if letter in "eEfF":
+    if letter in "xX" and precision is None:
+        mantissa, _, power = abs(value).hex().partition("p")
+        digits = f"{mantissa.rstrip('0').rstrip('.')}p{int(power):+03d}"
+        digits = digits.upper() if letter == "X" else digits
+    elif letter in "xX":
+        return _mismatch(value, verb)
+    elif letter in "eEfF":
         digits = format(abs(value), f".{6 if precision is None else precision}{letter}")
     elif precision is None:
         digits = _general(abs(value), letter)
@@ -271,20 +266,30 @@ def _string(text: str, verb: Verb) -> str:
             if verb.letter == "v" and "#" in verb.flags:
                 shown = quoted(text)
         case "q":
-            shown = f"`{text}`" if "#" in verb.flags and "`" not in text else quoted(text)
+            text = text[: verb.precision]
+            raw = "#" in verb.flags and not re.search(r"[\x00-\x08\x0a-\x1f`\x7f]", text)
+            shown = f"`{text}`" if raw else quoted(text, ascii_only="+" in verb.flags)
         case "x" | "X":
-            shown = text.encode().hex(" ") if " " in verb.flags else text.encode().hex()
+            data, apart = text.encode()[: verb.precision], " " * (" " in verb.flags)
+            prefix = "0x" * ("#" in verb.flags and bool(data))
+            shown = prefix + (data.hex(apart) if apart else data.hex()).replace(" ", apart + prefix)
             shown = shown.upper() if verb.letter == "X" else shown
         case _:
             return _mismatch(text, verb)
     return _pad(shown, verb)
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, ascii_only: bool = False) -> str:
     """Between double quotes, with Go's escapes."""
     quoted = json.dumps(text, ensure_ascii=False)
+    hidden = (c for c in set(quoted) if c > "\x7f" and (ascii_only or not c.isprintable()))
+    quoted = quoted.translate({ord(c): _by_code(ord(c)) for c in hidden})
     return re.sub(
         r"\\u00([01][0-9a-f])|\x7f",
         lambda match: {"07": "\\a", "0b": "\\v"}.get(match[1], f"\\x{match[1] or '7f'}"),
         quoted,
     )
+
+
+def _by_code(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,14 +1,15 @@
 """Go values as Python ones: their types' names, their truth, and their text in Go's JSON.
 
-None, bool, int, float, str, list and dict stand for nil, bool, int, float64, string, `[]any` and
-`map[string]any`; `Struct` stands for a struct, whose fields are fixed and whose JSON keeps their
-order.
+None, bool, int, float, str, bytes, list and dict stand for nil, bool, int, float64, string, an
+image, `[]any` and `map[string]any`; `Struct` stands for a struct, whose fields are fixed and whose
+JSON keeps their order.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -32,15 +33,38 @@ class JSONStruct(Struct):
     """A struct whose `String` method gives JSON."""
 
 
-class JSONList(list[Any]):
-    """A list whose `String` method gives JSON."""
+class Slice(list[Any]):
+    """A slice of a named type; one made of None is nil, which JSON writes as `null`."""
+
+    def __init__(self, type_name: str, items: Iterable[Any] | None) -> None:
+        super().__init__(items or ())
+        self.type_name = type_name
+        self.nil = items is None
+
+
+class JSONSlice(Slice):
+    """A slice whose `String` method gives JSON."""
 
 
 class JSONMap(dict[str, Any]):
-    """A map whose `String` method gives JSON."""
+    """A map whose `String` method gives JSON; `zero` is what a key that it lacks gives.
+
+    One made of None is nil, which prints as `{}`.
+    """
+
+    def __init__(
+        self,
+        items: dict[str, Any] | None,
+        type_name: str = "template.templateArgs",
+        zero: Any = None,
+    ) -> None:
+        super().__init__(items or {})
+        self.type_name = type_name
+        self.zero = zero
+        self.nil = items is None
 
 
-class TypeNames(list[str]):
+class TypeNames(Slice):
     """JSON Schema's `type`: one name prints, and is written, without brackets."""
 
 
@@ -57,8 +81,10 @@ def type_name(value: Any) -> str:
             return "float64"
         case str():
             return "string"
-        case Struct():
+        case Struct() | Slice() | JSONMap():
             return value.type_name
+        case bytes():
+            return "api.ImageData"
         case dict():
             return "map[string]interface {}"
     return "[]interface {}"
@@ -67,6 +93,23 @@ def type_name(value: Any) -> str:
 def truth(value: Any) -> bool:
     """False for the zero value of every type but a struct."""
     return True if isinstance(value, Struct) else bool(value)
+
+
+def entry(value: dict[str, Any], key: str) -> Any:
+    """A map's value; for a key that is not there, its type's zero."""
+    return value.get(key, value.zero if isinstance(value, JSONMap) else None)
+
+
+def text_method(value: Any) -> str | None:
+    """What the value's `String` method gives, where it has one."""
+    match value:
+        case JSONMap() if value.nil:
+            return "{}"
+        case JSONSlice() | JSONMap() | JSONStruct():
+            return marshal(value)
+        case TypeNames():
+            return value[0] if len(value) == 1 else f"[{' '.join(value)}]" if value else ""
+    return None
 
 
 def marshal(value: Any) -> str:
@@ -80,8 +123,10 @@ def _pieces(value: Any) -> Iterator[str]:
             yield from _object(value.wire.items())
         case TypeNames() if len(value) == 1:
             yield _string(value[0])
-        case JSONList() if not value:
-            yield "null"  # A nil slice.
+        case Slice() | JSONMap() if value.nil:
+            yield "null"
+        case bytes():
+            yield _string(b64encode(value).decode())
         case dict():
             yield from _object(sorted(value.items(), key=lambda item: item[0].encode()))
         case list():
