@@ -11,13 +11,12 @@ from urllib.parse import parse_qsl, urlencode
 
 from jupyter_server._tz import utcnow
 from tornado.httputil import HTTPServerRequest
-from tornado.iostream import StreamClosedError
 from tornado.routing import Matcher, Rule
 from tornado.web import HTTPError, stream_request_body
 
 from jupyter_ext import secret
 from jupyter_ext.guard import GuardedHandler, Mount
-from ollmlx.http import MAX_UPLOAD, Head, Request, refusal, streams_body
+from ollmlx.http import MAX_UPLOAD, Head, Request, StreamingHandler, refusal, streams_body
 
 _CREDENTIALS = {"authorization", "cookie", "x-api-key", "x-xsrftoken"}
 _SMALL_BODY = 1 << 20
@@ -31,7 +30,7 @@ _SHARED_PATHS = {("HEAD", "/"), ("POST", "/api/me")}
 
 
 @stream_request_body
-class MountHandler(GuardedHandler):
+class MountHandler(StreamingHandler, GuardedHandler):
     """One request; hanging up closes it in the engine room at once, also before the first frame."""
 
     _refusal: HTTPError | None = None
@@ -100,16 +99,11 @@ class MountHandler(GuardedHandler):
     async def _write_frames(self, request: Request) -> None:
         self._note_activity()
         async with aclosing(self.mount.room.exchange(request)) as frames:
-            try:
-                async for frame in frames:
-                    if isinstance(frame, Head):
-                        self._write_head(frame)
-                    else:
-                        self.write(frame)
-                        if self._streams():
-                            await self.flush()
-            except StreamClosedError:
-                return  # the client left; leaving the block cancels its request
+            async for frame in frames:
+                if isinstance(frame, Head):
+                    self._write_head(frame)
+                else:
+                    self.write_piece(frame)
         self._note_activity()
 
     def _request(self) -> Request:
@@ -126,10 +120,6 @@ class MountHandler(GuardedHandler):
         self.clear_header("Content-Type")
         for name, value in head.headers:
             self.set_header(name, self._outside(value) if name.lower() == "location" else value)
-
-    def _streams(self) -> bool:
-        """A whole answer is left to the end, where its length is known."""
-        return self._headers.get("Content-Type") in ("application/x-ndjson", "text/event-stream")
 
     def _outside(self, location: str) -> str:
         """A redirect inside the engine room, as the client has to write it."""

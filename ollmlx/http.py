@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 from tornado import web
-from tornado.iostream import StreamClosedError
 
 from ollmlx.api import dialects
 from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Framing, Stream, Whole, notes
@@ -226,8 +225,27 @@ def _unrouted(path: str, methods: list[str]) -> list[Frame]:
 # -- the open door ---------------------------------------------------------------------------------
 
 
+class StreamingHandler(web.RequestHandler):
+    """Writes an answer as it comes; pieces that come at once leave together."""
+
+    _leaving = False
+
+    def write_piece(self, piece: bytes) -> None:
+        self.write(piece)
+        streams = self._headers.get("Content-Type") in (LINES, EVENTS)
+        # A whole answer is left to the end, where its length is known.
+        if streams and not self._leaving:
+            self._leaving = True
+            asyncio.get_running_loop().call_soon(self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = False
+        if not self._finished:
+            self.flush()
+
+
 @web.stream_request_body
-class Door(web.RequestHandler):
+class Door(StreamingHandler):
     """Ollama's own port.  Loopback callers need no token, so Host and Origin are checked as Ollama
     does.
     """
@@ -306,25 +324,18 @@ class Door(web.RequestHandler):
         headers = {name.lower(): value for name, value in self.request.headers.get_all()}
         method, body = self.request.method or "", b"".join(self._received)
         request = Request(method, path, headers, body, self._upload, self.request.query)
-        with suppress(StreamClosedError):  # the client is gone; closing the exchange cancels it
-            async with aclosing(exchange(self._engine, request)) as frames:
-                async for frame in frames:
-                    if isinstance(frame, Head):
-                        self._begin(frame, self.request.path.removesuffix(path))
-                    else:
-                        self.write(frame)
-                        if self._streams():
-                            await self.flush()
+        async with aclosing(exchange(self._engine, request)) as frames:
+            async for frame in frames:
+                if isinstance(frame, Head):
+                    self._begin(frame, self.request.path.removesuffix(path))
+                else:
+                    self.write_piece(frame)
 
     def _begin(self, head: Head, before: str) -> None:
         """`before` is what stood before the path: the secret, if there is one."""
         self.set_status(head.status)
         for name, value in head.headers:
             self.set_header(name, before + value if name == "Location" else value)
-
-    def _streams(self) -> bool:
-        kind = self._headers.get("Content-Type", "")
-        return kind in (LINES, EVENTS)
 
     def _path(self) -> str:
         """The path below the secret; a wrong secret leads nowhere."""

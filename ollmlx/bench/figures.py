@@ -23,7 +23,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     gap_p99: float
     gap_worst: float
     step: float
-    """Median gap once every stream writes: an engine's step, with no prompt beside it."""
+    """Seconds a token once every stream writes: an engine's step, with no prompt beside it."""
     tokens: float
     prompt_tokens: float
     ended_early: float
@@ -55,7 +55,7 @@ def measure(timelines: Sequence[Timeline], allowed: int, cpu: float | None) -> F
         gap_p50=percentile(gaps, 50),
         gap_p99=percentile(gaps, 99),
         gap_worst=max(gaps, default=0.0),
-        step=percentile(_together(timelines), 50),
+        step=_step(timelines),
         tokens=tokens,
         prompt_tokens=sum(timeline.prompt_tokens for timeline in timelines),
         ended_early=sum(timeline.tokens < allowed for timeline in timelines),
@@ -63,16 +63,13 @@ def measure(timelines: Sequence[Timeline], allowed: int, cpu: float | None) -> F
     )
 
 
-def _together(timelines: Sequence[Timeline]) -> list[float]:
-    """Gaps between the last stream's beginning and the first stream's end."""
+def _step(timelines: Sequence[Timeline]) -> float:
+    """Between the last stream's beginning and the first stream's end; pieces may come together."""
     begun = max(timeline.stamps[0] for timeline in timelines)
     ended = min(timeline.stamps[-1] for timeline in timelines)
-    return [
-        b - a
-        for timeline in timelines
-        for a, b in zip(timeline.stamps, timeline.stamps[1:], strict=False)
-        if begun <= a and b <= ended
-    ]
+    shared = [[at for at in timeline.stamps if begun <= at <= ended] for timeline in timelines]
+    steps = [(stamps[-1] - stamps[0]) / (len(stamps) - 1) for stamps in shared if len(stamps) > 1]
+    return statistics.median(steps) if steps else 0.0
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:

@@ -8,6 +8,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -16,6 +17,8 @@ from ollmlx.engine.backend import Backend, load
 from ollmlx.errors import OllmlxError
 
 Inbox = queue.SimpleQueue[jobs.Command]
+MOMENT = 0.02
+"""Seconds."""
 Question = jobs.Tokenize | jobs.Detokenize | jobs.Look
 
 
@@ -37,13 +40,35 @@ class Outbox:
     def __init__(self) -> None:
         self._pipe = os.fdopen(os.dup(1), "wb", buffering=0)
         self._lock = threading.Lock()
+        self._held = bytearray()
+        self._left = 0.0
         os.dup2(2, 1)
 
     def send(self, events: list[jobs.Event]) -> None:
-        frame = memoryview(jobs.frame(events))
         with self._lock:
-            while frame:
-                frame = frame[self._pipe.write(frame) :]
+            self._held += jobs.frame(events)
+            self._flush()
+
+    def send_soon(self, events: list[jobs.Event]) -> None:
+        """Send what a step gave, or hold it until the next call when a step's left a moment ago.
+
+        Nobody reads faster, and every frame wakes the server and its client, on cores that the
+        next step needs.
+        """
+        with self._lock:
+            self._held += jobs.frame(events)
+            if time.monotonic() - self._left >= MOMENT:
+                self._flush()
+                self._left = time.monotonic()
+
+    def flush(self) -> None:
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        frames, self._held = memoryview(self._held), bytearray()
+        while frames:
+            frames = frames[self._pipe.write(frames) :]
 
 
 class Reader:
@@ -86,13 +111,15 @@ def _serve(backend: Backend, inbox: Inbox, outbox: Outbox) -> None:
     try:
         while True:
             for command in _commands(inbox, block=not backend.busy):
+                outbox.flush()  # what it asks for may take long
                 if isinstance(command, Question):
                     outbox.send([_answered(backend, command)])
                 else:
                     _obey(backend, command, owed)
             if backend.busy and (events := backend.step()):
-                owed -= {event.id for event in events if _ends(event)}
-                outbox.send(list(events))
+                ended = {event.id for event in events if _ends(event)}
+                owed -= ended
+                (outbox.send if ended else outbox.send_soon)(list(events))
     except Exception as error:
         # The runtime's state is unknown: answer all who wait and let the next request load it anew.
         reason = f"an error was encountered while running the model: {error}"
