@@ -23,7 +23,7 @@ from jupyter_ext.handlers import at_root, below_prefix
 from ollmlx import __version__
 from ollmlx.errors import BadRequest
 from ollmlx.room import Room
-from ollmlx.settings import Settings, from_environment, parse_host
+from ollmlx.settings import Settings, from_environment, is_loopback, parse_host
 
 _PULSE_MS = 15_000
 
@@ -283,7 +283,7 @@ class OllmlxApp(ExtensionApp):
     def _open(self) -> None:
         """A port that is taken costs the open door, nothing else."""
         host, port = self.door_host, self.door_port
-        if not (self.shared_host or door.is_loopback(host)):
+        if not (self.shared_host or is_loopback(host)):
             self.log.warning("ollmlx: everybody who reaches %s can use the open door", host)
         try:
             self._door_port = self.room.open_door(host, port, self._door_secret)
@@ -328,7 +328,7 @@ class OllmlxApp(ExtensionApp):
 def _door_of_environment() -> tuple[str, int]:
     """OLLAMA_HOST may name a server elsewhere: only a loopback address is for our door."""
     _, host, port, _ = parse_host(os.environ.get("OLLAMA_HOST", ""))
-    return (host, port) if door.is_loopback(host) else ("127.0.0.1", 11434)
+    return (host, port) if is_loopback(host) else ("127.0.0.1", 11434)
 
 
 def _as_variable(value: Any) -> str:

@@ -1,6 +1,5 @@
 """The open door as seen from Jupyter: its address, and who holds its port when it cannot open."""
 
-from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
@@ -15,13 +14,6 @@ def address(host: str, port: int, path_secret: str = "") -> str:
     name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     bracketed = f"[{name}]" if ":" in name else name
     return f"http://{bracketed}:{port}{secret.prefix(path_secret)}"
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def holder(host: str, port: int, runtime_dir: Path) -> str:

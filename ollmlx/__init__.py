@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from ollmlx.client import AsyncClient, Client, NoServer, Server, find
+    from ollmlx.client import AsyncClient, Client
     from ollmlx.errors import (
         BadRequest,
         Busy,
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Unavailable,
         WorkerDied,
     )
+    from ollmlx.servers import NoServer, Server, find
     from ollmlx.widgets.chat import Chat
     from ollmlx.widgets.manager import ModelManager
     from ollmlx.widgets.telemetry import Telemetry
@@ -49,14 +50,15 @@ __all__ = [
     "register_accessors",
     "unload_ipython_extension",
 ]
-_WIDGETS = {
-    "Chat": "chat",
-    "ModelManager": "manager",
-    "Telemetry": "telemetry",
-    "TokenView": "tokens",
+_MODULES = {
+    **dict.fromkeys(("AsyncClient", "Client"), "client"),
+    **dict.fromkeys(("NoServer", "Server", "find"), "servers"),
+    "Chat": "widgets.chat",
+    "ModelManager": "widgets.manager",
+    "Telemetry": "widgets.telemetry",
+    "TokenView": "widgets.tokens",
 }
-"""Each one's module."""
-_IN_CLIENT = {"AsyncClient", "Client", "NoServer", "Server", "find"}
+"""Where public names are that are no errors."""
 # Those of the `ollama` package: `import ollmlx as ollama` runs what was written for it.
 # Not in __all__, as `from ollmlx import *` would put `list` and `map` in the place of Python's.
 _OF_CLIENT = {
@@ -71,12 +73,9 @@ def __getattr__(name: str) -> Any:
         return import_module("ollmlx.batch.mapping").map
     if name in _OF_CLIENT:
         return import_module("ollmlx.client").function(name)
-    if name in _WIDGETS:
-        return getattr(import_module(f"ollmlx.widgets.{_WIDGETS[name]}"), name)
     if name not in __all__:
         raise AttributeError(f"module 'ollmlx' has no attribute {name!r}")
-    module = import_module("ollmlx.client" if name in _IN_CLIENT else "ollmlx.errors")
-    return getattr(module, name)
+    return getattr(import_module(f"ollmlx.{_MODULES.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,163 +1,26 @@
-"""The API from the other end: finds the server a kernel lives in, for the `ollama` package.
+"""The `ollama` package's clients, of the server that `servers` finds.
 
 Nothing here speaks the protocol; that is the `ollama` package's work.
 """
 
 import inspect
-import json
-import os
-import re
-import ssl
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import cache, update_wrapper
-from pathlib import Path
 from typing import Any
 
-import httpx
-import ollama
-from jupyter_core.paths import jupyter_runtime_dir
+from ollmlx.errors import BadRequest, OllmlxError
+from ollmlx.servers import find
 
-from ollmlx.errors import OllmlxError
-from ollmlx.settings import parse_host
+try:
+    import ollama
+except ValueError as error:  # it reads OLLAMA_HOST as it is imported
+    raise BadRequest(f"OLLAMA_HOST is no address for the ollama package: {error}") from error
 
-DEFAULT_URL = "http://127.0.0.1:11434"
-_PROBE_SECONDS = 2.0
 _RUNNING = "/api/ollmlx/running"
-
-
-class NoServer(OllmlxError, ConnectionError):
-    """Nothing answers where a server could be."""
-
-    def __init__(self, tried: Mapping[str, str]) -> None:
-        places = "".join(f"\n  {rule}: {url}" for rule, url in tried.items())
-        super().__init__(
-            "no ollmlx server answers; start one with `jupyter lab` or `ollmlx serve` (here: "
-            f"`%ollmlx serve`), or name one in OLLMLX_HOST{places and '. Tried:'}{places}"
-        )
 
 
 class NoModel(OllmlxError):
     """The server has none."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where a server is, what it wants to be shown, and why we think so."""
-
-    url: str = field(repr=False)
-    """Base of the Ollama API, without a trailing slash; its path may hold a secret."""
-    rule: str
-    """What named it, in words for `%ollmlx status`."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    certificate: str = ""
-    """Path of the only certificate to accept, for whatever host it was made out."""
-
-    @property
-    def place(self) -> str:
-        """The address as it may be shown, and saved in a notebook."""
-        return re.sub(r"/t/[^/]+", "/t/…", self.url)
-
-    @property
-    def local(self) -> bool:
-        """Whether it is on this machine: a proxy would look for it on its own loopback."""
-        return httpx.URL(self.url).host in ("127.0.0.1", "localhost", "::1")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments for an httpx client, and so for an `ollama` one."""
-        verify = {"verify": _accepting(self.certificate)} if self.certificate else {}
-        return {"headers": dict(self.headers), "trust_env": not self.local, **verify}
-
-    def answers(self) -> bool:
-        """Whether an Ollama API is there and lets us in."""
-        try:
-            response = httpx.get(f"{self.url}/api/version", timeout=_PROBE_SECONDS, **self.options)
-            return response.is_success and "version" in response.json()
-        except (httpx.HTTPError, OSError, ValueError):  # OSError: its certificate is gone
-            return False
-
-
-def _accepting(certificate: str) -> ssl.SSLContext:
-    """A notebook server's certificate is often its own, and seldom made out to 127.0.0.1."""
-    context = ssl.create_default_context(cafile=certificate)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
-
-
-def find(host: str | None = None, environment: Mapping[str, str] = os.environ) -> Server:
-    """The first server of: `host`, OLLMLX_HOST, the Jupyter server this kernel belongs to, any
-    other Jupyter server of this user, OLLAMA_HOST, 127.0.0.1:11434.
-
-    The first two are taken at their word; each of the others has to answer.  Raises `NoServer`.
-    """
-    if named := host or environment.get("OLLMLX_HOST", ""):
-        return Server(base_url(named), "the given address" if host else "OLLMLX_HOST")
-    tried: dict[str, str] = {}
-    for server in _candidates(environment):
-        if server.answers():
-            return server
-        tried[server.rule] = server.place
-    raise NoServer(tried)
-
-
-def base_url(host: str) -> str:
-    """Complete an address written as OLLAMA_HOST allows: `:8000`, `box`, `http://box:8888/ollama/`."""
-    scheme, name, port, path = parse_host(host)
-    name = "127.0.0.1" if name in ("", "0.0.0.0", "::") else name
-    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{path}"
-
-
-def _candidates(environment: Mapping[str, str]) -> Iterator[Server]:
-    runtime = Path(jupyter_runtime_dir())
-    if (pid := environment.get("JPY_PARENT_PID", "")).isdecimal():
-        yield from _parent(runtime, pid)
-    for file in sorted(runtime.glob("ollmlx-*.json"), key=_age):
-        yield from _noted(file, f"its note {file.name}")
-    if outside := environment.get("OLLAMA_HOST", ""):
-        yield Server(base_url(outside), "OLLAMA_HOST")
-    yield Server(DEFAULT_URL, "Ollama's usual port")
-
-
-def _parent(runtime: Path, pid: str) -> Iterator[Server]:
-    """The Jupyter server that started this kernel: its mount with its token, then as it noted.
-
-    A server with a password has no token; only the secret in its note opens it then.
-    """
-    rule, file = "the Jupyter server of this kernel", runtime / f"ollmlx-{pid}.json"
-    note = _read(file)
-    jupyter = _read(runtime / f"jpserver-{pid}.json")
-    url, token = jupyter.get("url", ""), jupyter.get("token", "")
-    if token and url.startswith(("http://", "https://")):  # not a socket in the file system
-        mount = note.get("mount") or f"{url.rstrip('/')}/ollama"
-        headers = {"Authorization": f"Bearer {token}"}
-        yield Server(mount.rstrip("/"), rule, headers, note.get("certificate", ""))
-    yield from _noted(file, rule)
-
-
-def _noted(file: Path, rule: str) -> Iterator[Server]:
-    """Where the Jupyter server that wrote `ollmlx-<pid>.json` said it is, secret included."""
-    note = _read(file)
-    if url := note.get("url"):
-        certificate = note.get("certificate", "") if url.startswith("https://") else ""
-        yield Server(url.rstrip("/"), rule, certificate=certificate)
-
-
-def _age(file: Path) -> float:
-    try:
-        return -file.stat().st_mtime
-    except FileNotFoundError:  # its server ended while we looked
-        return 0.0
-
-
-def _read(file: Path) -> dict[str, str]:
-    """The texts of a JSON object; nothing when the file is gone or half written."""
-    try:
-        info = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {key: text for key, text in info.items() if isinstance(text, str)}
 
 
 class Client(ollama.Client):

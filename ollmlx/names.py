@@ -102,3 +102,9 @@ def as_path(text: str) -> Path | None:
         # Not Path.expanduser, which raises for the home of nobody.
         return Path(os.path.expanduser(text))
     return None
+
+
+def from_here(text: str) -> str:
+    """The name to tell a server, which works in a folder of its own: paths begin at the root."""
+    path = as_path(text)
+    return str(path.absolute()) if path else text

@@ -7,7 +7,6 @@ instead of a store.
 """
 
 import asyncio
-import ipaddress
 import logging
 import socket
 import threading
@@ -25,7 +24,7 @@ from ollmlx.api.telemetry import Family, families
 from ollmlx.body import Body
 from ollmlx.engine.pool import Pool
 from ollmlx.http import MAX_BODY, Frame, Request, exchange, make_door
-from ollmlx.settings import Settings
+from ollmlx.settings import Settings, is_loopback
 from ollmlx.store.library import Library
 
 log = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ class Room:
 
         async def listen() -> None:
             door = HTTPServer(
-                make_door(self._engine, _is_loopback(host), secret), max_body_size=MAX_BODY
+                make_door(self._engine, is_loopback(host), secret), max_body_size=MAX_BODY
             )
             door.add_sockets([listener])
             self._doors.append(door)
@@ -155,13 +154,6 @@ class Room:
         await self._engine.pool.close()
         for door in self._doors:
             await door.close_all_connections()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _listener(host: str, port: int) -> socket.socket:

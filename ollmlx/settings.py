@@ -2,16 +2,18 @@
 passed down.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ollmlx.errors import BadRequest
 
 FOREVER = float("inf")
+_MODELS = "~/.ollama/models"
 _UNITS = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -49,13 +51,20 @@ def parse_duration(text: str) -> float:
     return sign * total
 
 
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise BadRequest(f"OLLAMA_MODELS: there is no home directory for {text!r}") from error
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every setting of the engine room.  The Jupyter extension has a trait for each."""
 
     host: str = "127.0.0.1"
     port: int = 11434
-    models: Path = Path("~/.ollama/models")
+    models: Path = field(default_factory=lambda: _folder(_MODELS))
     """Ollama's store; ollmlx keeps the MLX models it makes in `mlx/` inside it."""
     keep_alive: float = 300.0
     """Seconds a model stays loaded after its last request; infinity is for ever."""
@@ -85,7 +94,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Raises `BadRequest` naming the variable whose value cannot be meant."""
 
     def text(name: str, default: str = "") -> str:
-        return environment.get(name, default).strip().strip("\"'")
+        return _bare(environment.get(name, default))
 
     def flag(name: str) -> bool | None:
         value = text(name)
@@ -108,13 +117,16 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     cache_type = text("OLLAMA_KV_CACHE_TYPE", "f16") or "f16"
     if cache_type not in ("f16", "q8_0", "q4_0"):
         raise BadRequest(f"OLLAMA_KV_CACHE_TYPE must be f16, q8_0 or q4_0, not {cache_type!r}")
-    _, host, port, _ = parse_host(text("OLLAMA_HOST"))
+    try:
+        _, host, port, _ = parse_host(text("OLLAMA_HOST"))
+    except BadRequest as error:
+        raise BadRequest(f"OLLAMA_HOST: {error}") from error
     load_timeout = seconds("OLLAMA_LOAD_TIMEOUT", "5m")
     embedded = flag("OLLMLX_EMBEDDED")
     return Settings(
         host=host,
         port=port,
-        models=Path(text("OLLAMA_MODELS") or "~/.ollama/models").expanduser(),
+        models=_folder(text("OLLAMA_MODELS") or _MODELS),
         keep_alive=seconds("OLLAMA_KEEP_ALIVE", "5m"),
         load_timeout=load_timeout or FOREVER,
         num_parallel=count("OLLAMA_NUM_PARALLEL", 0),
@@ -132,18 +144,34 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def parse_host(text: str) -> tuple[str, str, int, str]:
-    """OLLAMA_HOST → (scheme, host, port, path), with Ollama's defaults for what is missing."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "http", text
+    """OLLAMA_HOST → (scheme, host, port, path), with Ollama's defaults for what is missing.
+
+    Raises `BadRequest` for a port that is none, where Ollama takes its own.
+    """
+    text = _bare(text)
+    scheme, separator, rest = text.rpartition("://")
+    scheme = scheme or "http"
     default = {"http": 80, "https": 443}.get(scheme, 11434) if separator else 11434
     location, slash, path = rest.partition("/")
     if location.count(":") > 1 and not location.startswith("["):
         location = f"[{location}]"  # a bare IPv6 address has no port
-    parts = urlsplit(f"//{location}")
     try:
+        parts = urlsplit(f"//{location}")
         port = default if parts.port is None else parts.port
-    except ValueError:
-        port = default
+    except ValueError as error:
+        raise BadRequest(f"{text!r} is no address of a server: {error}") from error
     host = parts.hostname or ("" if location.startswith(":") else "127.0.0.1")
     return scheme, host, port, (slash + path).rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address means this machine to nobody but itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bare(value: str) -> str:
+    """Without the blanks and quotes that shells and configuration files leave around it."""
+    return value.strip().strip("\"'")

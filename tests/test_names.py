@@ -55,6 +55,14 @@ def test_the_home_of_nobody_is_a_path_like_any_other() -> None:
     assert str(names.as_path("~no-such-user-here/m")) == "~no-such-user-here/m"
 
 
+def test_a_server_is_told_where_a_path_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert names.from_here("./m.gguf") == str(tmp_path / "m.gguf")
+    assert names.from_here("llama3.2:1b") == "llama3.2:1b"
+
+
 @pytest.mark.parametrize(
     ("sent", "there"),
     [

@@ -22,8 +22,7 @@ from ollmlx.settings import FOREVER, Settings, from_environment, parse_duration,
         ("http://h:8888/ollama/", ("http", "h", 8888, "/ollama")),
         ("[::1]", ("http", "::1", 11434, "")),
         ("::1", ("http", "::1", 11434, "")),
-        ("example.com:66000", ("http", "example.com", 11434, "")),
-        ("1.2.3.4:-1", ("http", "1.2.3.4", 11434, "")),
+        (" \"'1.2.3.4'\" ", ("http", "1.2.3.4", 11434, "")),
     ],
 )
 def test_ollama_host_is_read_as_ollama_reads_it(text, parsed):
@@ -54,6 +53,10 @@ def test_keep_alive_is_seconds_or_a_duration(value, seconds):
         {"OLLAMA_NUM_PARALLEL": "many"},
         {"OLLAMA_MAX_QUEUE": "-3"},
         {"OLLAMA_KV_CACHE_TYPE": "q3"},
+        {"OLLAMA_HOST": "example.com:66000"},
+        {"OLLAMA_HOST": "1.2.3.4:-1"},
+        {"OLLAMA_HOST": "[::1"},
+        {"OLLAMA_MODELS": "~nobody-of-that-name/models"},
     ],
 )
 def test_a_bad_value_is_an_error_that_names_the_variable(wrong):

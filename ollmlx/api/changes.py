@@ -23,7 +23,7 @@ GATHERED = 4 << 20
 
 def changes(engine: Engine) -> Changes:
     settings = engine.settings
-    return Changes(settings.models.expanduser(), prune=not settings.noprune)
+    return Changes(settings.models, prune=not settings.noprune)
 
 
 async def tidy(engine: Engine) -> None:

@@ -40,7 +40,7 @@ class Engine:
 
     @cached_property
     def jobs(self) -> Jobs:
-        return Jobs(self.news, JobFiles(self.settings.models.expanduser()))
+        return Jobs(self.news, JobFiles(self.settings.models))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ async def estimate(engine: Engine, request: live.EstimateRequest) -> Answer:
         subject.num_parallel,
         request.num_gpu,
     )
-    disk = await asyncio.to_thread(free_bytes, engine.settings.models.expanduser())
+    disk = await asyncio.to_thread(free_bytes, engine.settings.models)
     return Whole(_answer(request, subject, demand, disk))
 
 

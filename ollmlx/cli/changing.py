@@ -7,6 +7,7 @@ from ollmlx.cli.flags import Misused, Words
 from ollmlx.cli.listing import installed, running, source, sources
 from ollmlx.cli.terminal import say, tell
 from ollmlx.errors import NotFound, OllmlxError
+from ollmlx.names import from_here
 
 _WILD = frozenset("*?[")
 
@@ -18,7 +19,7 @@ def stop(words: Words, connection: Connection) -> None:
     names = [m["name"] for m in running(connection)] if every else words.arguments
     for name in names:
         try:
-            unload(connection, name)
+            unload(connection, from_here(name))
         except Refused as error:
             if "not found" not in str(error):
                 raise

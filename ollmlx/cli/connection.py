@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from ollmlx import client
+from ollmlx import servers
 from ollmlx.errors import OllmlxError
 
 Document = dict[str, Any]
@@ -53,14 +53,14 @@ class Refused(OllmlxError):
         return self.code == http.HTTPStatus.NOT_FOUND
 
 
-def server(environment: Mapping[str, str] = os.environ) -> client.Server:
+def server(environment: Mapping[str, str] = os.environ) -> servers.Server:
     """OLLMLX_HOST and OLLAMA_HOST are taken at their word; else whoever answers, a Jupyter server
     first.
 
-    Raises `client.NoServer`.
+    Raises `servers.NoServer`.
     """
     named = environment.get("OLLMLX_HOST") or environment.get("OLLAMA_HOST")
-    return client.find((named or "").strip().strip("\"'") or None, environment)
+    return servers.find(named or None, environment)
 
 
 class _Vectors(msgspec.Struct):
@@ -68,7 +68,7 @@ class _Vectors(msgspec.Struct):
 
 
 class Connection:
-    def __init__(self, far_end: client.Server) -> None:
+    def __init__(self, far_end: servers.Server) -> None:
         self.place = far_end.place
         self.local = far_end.local
         timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)

@@ -75,6 +75,7 @@ class Conversation:
 
     def change_model(self, name: str) -> None:
         """Go on with another model, from the start.  Raises `Refused`; then nothing has changed."""
+        name = names.from_here(name)
         about = self.connection.post("/api/show", {"model": name})
         session = replace(self.session, model=name)
         session.learn(about)

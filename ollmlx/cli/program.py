@@ -17,6 +17,13 @@ _SUGGESTED_CHANGES = 2
 _KILLED = 128
 
 
+class NoHome(OllmlxError):
+    """The user, often a number that a container was given, has no directory for models and keys."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no home directory: set HOME to a folder of yours")
+
+
 def main() -> NoReturn:
     try:
         run(sys.argv[1:])
@@ -66,6 +73,8 @@ def _command(command: Command, rest: list[str]) -> None:
         say(page(command), end="")
         return
     command.check(words)
+    if os.path.expanduser("~") == "~":
+        raise NoHome
     if command.needs == "nothing":
         command.function(words)
         return
@@ -79,12 +88,12 @@ def _connected(or_own_engine: bool) -> Iterator[object]:
 
     Raises `Unreachable`.
     """
-    from ollmlx import client
     from ollmlx.cli.connection import Connection, Unreachable, server
+    from ollmlx.servers import NoServer
 
     try:
         far_end = server()
-    except client.NoServer as error:
+    except NoServer as error:
         if not or_own_engine:
             raise Unreachable from error
         from ollmlx.cli.serving import own_engine

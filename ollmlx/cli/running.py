@@ -4,12 +4,13 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+from ollmlx import names
 from ollmlx.cli import media
 from ollmlx.cli.answering import Style, stream, summarise
 from ollmlx.cli.connection import Connection, Document, Refused
 from ollmlx.cli.flags import Misused, Words
 from ollmlx.cli.progress import Progress, Spinner
-from ollmlx.cli.terminal import conversing, say
+from ollmlx.cli.terminal import conversing, program, say
 from ollmlx.cli.transfers import pull_model
 from ollmlx.errors import BadRequest
 from ollmlx.settings import parse_duration
@@ -59,7 +60,7 @@ class Session:
 
 def run(words: Words, connection: Connection) -> None:
     session = Session(
-        words.arguments[0],
+        names.from_here(words.arguments[0]),
         words.text("format"),
         _think(words),
         "think" in words.given,
@@ -88,7 +89,7 @@ def show_or_pull(connection: Connection, name: str, insecure: bool) -> Document:
     try:
         return connection.post("/api/show", {"model": name})
     except Refused as error:
-        if not error.missing:
+        if not error.missing or names.as_path(name):
             raise
     pull_model(connection, name, insecure)
     return connection.post("/api/show", {"model": name})
@@ -148,7 +149,7 @@ def _embed(connection: Connection, session: Session, words: Words, text: str) ->
     if not text:
         raise NoText(
             "embedding models require input text. "
-            f'Usage: ollama run {session.model} "your text here"'
+            f'Usage: {program()} run {session.model} "your text here"'
         )
     request: Document = {"model": session.model, "input": text}
     if session.keep_alive:

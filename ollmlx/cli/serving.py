@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 from ollmlx import __version__, settings
 from ollmlx.cli.flags import Words
-from ollmlx.client import Server
 from ollmlx.errors import OllmlxError
 from ollmlx.room import Room
+from ollmlx.servers import Server
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ def serve(_: Words) -> None:
         port = room.open_door(configured.host, configured.port)
     except OSError as error:
         room.stop()
+        if error.errno and error.errno < 0:  # getaddrinfo's number
+            raise OllmlxError(f"listen tcp: lookup {configured.host}: no such host") from error
         where = f"{configured.host}:{configured.port}"
         # The loop puts words of its own after those of the system.
         why = os.strerror(error.errno).lower() if error.errno else str(error)

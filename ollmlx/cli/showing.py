@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
+from ollmlx import names
 from ollmlx.cli import formats
 from ollmlx.cli.connection import Connection, Document
 from ollmlx.cli.flags import Misused, Words
@@ -26,7 +27,7 @@ def show(words: Words, connection: Connection) -> None:
             "only one of '--license', '--modelfile', '--parameters', '--system', or '--template'"
             " can be specified"
         )
-    verbose, name = words.on("verbose"), words.arguments[0]
+    verbose, name = words.on("verbose"), names.from_here(words.arguments[0])
     answer = connection.post("/api/show", {"model": name, "verbose": verbose})
     if words.on("source"):
         _show_source(connection, name, words.on("json"))

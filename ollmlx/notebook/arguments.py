@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from ollmlx.names import from_here
 from ollmlx.notebook.errors import Misused
 
 
@@ -260,5 +261,6 @@ def _parser(name: str, about: str, arguments: Iterable[Argument]) -> _Parser:
     made = _Parser(name, description=about, add_help=False, allow_abbrev=False)
     made.formatter_class = argparse.RawDescriptionHelpFormatter
     for argument in arguments:
-        made.add_argument(*argument.names, help=argument.help, **argument.how)
+        how = {"type": from_here, **argument.how} if argument.completes == "model" else argument.how
+        made.add_argument(*argument.names, help=argument.help, **how)
     return made

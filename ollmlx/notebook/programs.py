@@ -8,11 +8,11 @@ import threading
 from argparse import Namespace
 
 from ollmlx.batch.progress import new_bar
-from ollmlx.client import NoServer, Server, find
 from ollmlx.notebook.errors import Failed, Interrupted, Misused
 from ollmlx.notebook.saying import say
 from ollmlx.notebook.session import Session
 from ollmlx.notebook.terminal import Program
+from ollmlx.servers import NoServer, Server, find
 
 _COMMAND = (sys.executable, "-m", "ollmlx.cli")
 _BAR = "▕"

@@ -32,7 +32,7 @@ class Library:
     def __init__(
         self, settings: Settings, hub: Path | None = None, studio: Path | None = None
     ) -> None:
-        root = settings.models.expanduser()
+        root = settings.models
         self._weights = readers()
         self._converted = root / "mlx"
         self._embedded = settings.embedded

@@ -21,7 +21,7 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     caches = environment.get("XDG_CACHE_HOME") or "~/.cache"
     home = environment.get("HF_HOME") or f"{caches}/huggingface"
     old = environment.get("HUGGINGFACE_HUB_CACHE")
-    return Path(environment.get("HF_HUB_CACHE") or old or f"{home}/hub").expanduser()
+    return Path(os.path.expanduser(environment.get("HF_HUB_CACHE") or old or f"{home}/hub"))
 
 
 class Snapshots:

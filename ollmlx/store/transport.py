@@ -22,6 +22,7 @@ from weakref import WeakSet
 import httpx
 
 from ollmlx.errors import OllmlxError
+from ollmlx.settings import is_loopback
 
 STALL_SECONDS = 30.0
 """Without a byte for so long, a connection is dead."""
@@ -73,7 +74,7 @@ class Session:
         self._left = Event()
         opener = urllib.request.OpenerDirector()
         for handler in (
-            urllib.request.ProxyHandler(),
+            _Proxies(),
             _Plain(self),
             _Secure(self),
             urllib.request.HTTPDefaultErrorHandler(),
@@ -179,6 +180,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             if urlsplit(newurl)[:2] != urlsplit(req.full_url)[:2]:
                 following.remove_header("Authorization")
         return following
+
+
+class _Proxies(urllib.request.ProxyHandler):
+    """Those of the environment, but as in Go never to this machine: it would be the proxy's own."""
+
+    def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> Any:
+        if is_loopback(urlsplit(req.full_url).hostname or ""):
+            return None
+        return super().proxy_open(req, proxy, type)
 
 
 class _Connection(http.client.HTTPConnection):

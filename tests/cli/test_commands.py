@@ -171,3 +171,18 @@ def test_a_host_that_does_not_exist_is_named(monkeypatch):
     told = r'^Head "http://nobody.invalid:11434/": dial tcp: lookup nobody.invalid: no such host$'
     with pytest.raises(OllmlxError, match=told):
         run(["list"])
+
+
+def test_a_path_is_seen_from_where_the_command_is_and_never_pulled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in ("run", "show"):
+        with pytest.raises(OllmlxError, match=f"model '{tmp_path}/typo.gguf' not found"):
+            run([command, "./typo.gguf"])
+
+
+def test_who_has_no_home_is_told_to_set_one(monkeypatch):
+    monkeypatch.delenv("HOME")
+    # As for a number that a container was given: the machine knows no such user.
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(OllmlxError, match="set HOME"):
+        run(["list"])

@@ -13,9 +13,9 @@ from ollmlx.cli.connection import Connection
 from ollmlx.cli.creating import create
 from ollmlx.cli.flags import Words
 from ollmlx.cli.program import run
-from ollmlx.client import Server
 from ollmlx.errors import OllmlxError
 from ollmlx.room import Room
+from ollmlx.servers import Server
 from ollmlx.settings import Settings
 from ollmlx.store import modelfile
 

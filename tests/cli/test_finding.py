@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ollmlx import client
+from ollmlx import servers
 from ollmlx.cli.connection import Unreachable, server
 from ollmlx.cli.program import run
 from tests.toy import REPLY
@@ -21,7 +21,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Whether something listens on 11434 is up to the machine the tests run on: the constant is
     pointed at a port where nobody can be.
     """
-    monkeypatch.setattr(client, "DEFAULT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr(servers, "DEFAULT_URL", "http://127.0.0.1:1")
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     for name in ("OLLAMA_HOST", "OLLMLX_HOST", "JPY_PARENT_PID"):
         monkeypatch.delenv(name, raising=False)

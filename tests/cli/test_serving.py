@@ -86,10 +86,19 @@ def test_a_busy_port_is_reported_in_one_line(tmp_path):
     assert second.stderr.startswith("Error: listen tcp 127.0.0.1:")
 
 
-def test_a_bad_setting_is_reported_in_one_line():
-    refused = ollmlx("serve", OLLAMA_NUM_PARALLEL="many")
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"OLLAMA_NUM_PARALLEL": "many"}, "OLLAMA_NUM_PARALLEL must be a whole number, not 'many'"),
+        ({"OLLAMA_HOST": "[::1"}, "OLLAMA_HOST: '[::1' is no address of a server: "),
+        ({"OLLAMA_HOST": "nobody.invalid"}, "listen tcp: lookup nobody.invalid: no such host"),
+    ],
+)
+def test_a_bad_setting_is_reported_in_one_line(setting, told):
+    refused = ollmlx("serve", **setting)
     assert refused.returncode == 1
-    assert refused.stderr == "Error: OLLAMA_NUM_PARALLEL must be a whole number, not 'many'\n"
+    assert refused.stderr.startswith(f"Error: {told}")
+    assert refused.stderr.count("\n") == 1
 
 
 def test_a_converted_model_goes_by_its_name_beside_the_original(tmp_path, scripted):

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jupyter_server.auth import passwd
 
 import ollmlx
-from ollmlx import client
+from ollmlx import servers
 from tests.jupyter_ext.process import Server, serving
 
 
@@ -54,7 +54,7 @@ def server(tmp_path, monkeypatch):
     }
     with serving(tmp_path, settings) as started:
         monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(started.runtime))
-        monkeypatch.setattr(client, "DEFAULT_URL", "http://127.0.0.1:1")
+        monkeypatch.setattr(servers, "DEFAULT_URL", "http://127.0.0.1:1")
         yield started
 
 

@@ -111,7 +111,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "models"))
     # Whether something listens on 11434 is up to the machine that the tests run on.
-    monkeypatch.setattr("ollmlx.client.DEFAULT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("ollmlx.servers.DEFAULT_URL", "http://127.0.0.1:1")
     return tmp_path
 
 

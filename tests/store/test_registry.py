@@ -117,6 +117,14 @@ def test_plain_http_wants_to_be_allowed(key):
         Registry(names.parse("http://example.org/me/m"), Session(), key=key)
 
 
+def test_no_proxy_stands_before_this_machine(server, key, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    manifest, _ = registry(server, key).manifest()
+    assert manifest.layers
+    with pytest.raises(OllmlxError, match="connection refused"):  # the proxy's
+        Session().open("GET", "http://192.0.2.1/")
+
+
 def test_what_is_not_there_is_told(server, key):
     with pytest.raises(NoSuchFile, match=r"^file does not exist$"):
         registry(server, key, "none").manifest()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ollmlx
-from ollmlx import client
+from ollmlx import servers
 from tests.stand_in import StandIn, standing_in
 
 TOKEN = "a-token"
@@ -21,7 +21,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pointed at a port where nobody can be.
     """
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(client, "DEFAULT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr(servers, "DEFAULT_URL", "http://127.0.0.1:1")
     return tmp_path
 
 
@@ -48,19 +48,19 @@ def noted(runtime: Path) -> Iterator[StandIn]:
 
 
 def test_an_address_given_wins_and_is_not_questioned(mounted: StandIn):
-    found = client.find("box:1234/ollama/", {"OLLMLX_HOST": "other", "JPY_PARENT_PID": "77"})
+    found = servers.find("box:1234/ollama/", {"OLLMLX_HOST": "other", "JPY_PARENT_PID": "77"})
     assert found.url == "http://box:1234/ollama"
 
 
 def test_ollmlx_host_is_next(mounted: StandIn):
-    found = client.find(None, {"OLLMLX_HOST": ":8000", "JPY_PARENT_PID": "77"})
+    found = servers.find(None, {"OLLMLX_HOST": ":8000", "JPY_PARENT_PID": "77"})
     assert (found.url, found.rule) == ("http://127.0.0.1:8000", "OLLMLX_HOST")
 
 
 def test_a_kernel_finds_its_own_jupyter_server_and_shows_its_token(
     mounted: StandIn, noted: StandIn
 ):
-    found = client.find(None, {"JPY_PARENT_PID": "77", "OLLAMA_HOST": noted.url})
+    found = servers.find(None, {"JPY_PARENT_PID": "77", "OLLAMA_HOST": noted.url})
     assert found.url == mounted.url
     assert found.headers == {"Authorization": f"Bearer {TOKEN}"}
     assert TOKEN not in repr(found)
@@ -69,7 +69,7 @@ def test_a_kernel_finds_its_own_jupyter_server_and_shows_its_token(
 def test_a_jupyter_server_without_the_extension_is_passed_over(runtime: Path, noted: StandIn):
     jupyter = json.dumps({"url": noted.url + "/", "token": TOKEN})
     (runtime / "jpserver-77.json").write_text(jupyter)
-    assert client.find(None, {"JPY_PARENT_PID": "77"}).rule == "its note ollmlx-88.json"
+    assert servers.find(None, {"JPY_PARENT_PID": "77"}).rule == "its note ollmlx-88.json"
 
 
 def test_a_server_without_a_token_is_found_by_the_secret_it_noted_and_that_is_not_shown(
@@ -79,11 +79,11 @@ def test_a_server_without_a_token_is_found_by_the_secret_it_noted_and_that_is_no
         jupyter = {"url": server.url.removesuffix("ollama/t/hushhush"), "token": ""}
         (runtime / "jpserver-77.json").write_text(json.dumps(jupyter))
         note(runtime, 77, server.url, server.url.removesuffix("/t/hushhush"))
-        found = client.find(None, {"JPY_PARENT_PID": "77"})
+        found = servers.find(None, {"JPY_PARENT_PID": "77"})
     assert found.url == server.url
     assert "hushhush" not in found.place + repr(found)
-    with pytest.raises(client.NoServer) as caught:
-        client.find(None, {"JPY_PARENT_PID": "77"})
+    with pytest.raises(servers.NoServer) as caught:
+        servers.find(None, {"JPY_PARENT_PID": "77"})
     assert "hushhush" not in str(caught.value)
 
 
@@ -92,23 +92,23 @@ def test_a_mount_under_another_name_is_found(runtime: Path):
         jupyter = {"url": server.url.removesuffix("models"), "token": TOKEN}
         (runtime / "jpserver-77.json").write_text(json.dumps(jupyter))
         note(runtime, 77, "http://127.0.0.1:1", server.url)
-        assert client.find(None, {"JPY_PARENT_PID": "77"}).url == server.url
+        assert servers.find(None, {"JPY_PARENT_PID": "77"}).url == server.url
 
 
 def test_a_note_of_a_server_that_is_gone_is_passed_over(runtime: Path, noted: StandIn):
     note(runtime, 99, "http://127.0.0.1:1")
     (runtime / "ollmlx-98.json").write_text('{"url": "http://127.0')
-    assert client.find(None, {}).url == noted.url
+    assert servers.find(None, {}).url == noted.url
 
 
 def test_ollama_host_is_asked_before_its_usual_port(runtime: Path):
     with standing_in() as server:
-        assert client.find(None, {"OLLAMA_HOST": server.url}).rule == "OLLAMA_HOST"
+        assert servers.find(None, {"OLLAMA_HOST": server.url}).rule == "OLLAMA_HOST"
 
 
 def test_when_nothing_answers_the_error_says_how_to_start_a_server(runtime: Path):
     with pytest.raises(ollmlx.NoServer, match=r"`jupyter lab` or `ollmlx serve`") as caught:
-        client.find(None, {"OLLAMA_HOST": "http://127.0.0.1:1/nowhere"})
+        servers.find(None, {"OLLAMA_HOST": "http://127.0.0.1:1/nowhere"})
     assert "http://127.0.0.1:1/nowhere" in str(caught.value)
 
 
@@ -130,7 +130,7 @@ async def test_so_does_its_asynchronous_twin(mounted: StandIn, monkeypatch: pyte
 
 def test_no_proxy_stands_before_this_machine(noted: StandIn, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    assert client.find(None, {}).answers()
+    assert servers.find(None, {}).answers()
 
 
 @pytest.mark.parametrize(
@@ -143,4 +143,4 @@ def test_no_proxy_stands_before_this_machine(noted: StandIn, monkeypatch: pytest
     ],
 )
 def test_an_address_may_be_short(written: str, meant: str):
-    assert client.base_url(written) == meant
+    assert servers.base_url(written) == meant
