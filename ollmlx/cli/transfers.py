@@ -6,12 +6,14 @@ from ollmlx import names
 from ollmlx.cli.account import signed_in
 from ollmlx.cli.connection import Connection
 from ollmlx.cli.flags import Misused, Words
-from ollmlx.cli.listing import installed
+from ollmlx.cli.listing import installed, sources
 from ollmlx.cli.progress import Progress, Steps
 from ollmlx.cli.terminal import say, tell
 from ollmlx.errors import OllmlxError
 
 _ABSENT = "pull model manifest: file does not exist"
+_FETCHED = ("ollama", "huggingface")
+"""Sources to pull from again: the embedded model, say, is not the one of its name in a registry."""
 _OLLAMAS = (".ollama.ai", ".ollama.com")
 
 
@@ -39,7 +41,7 @@ def pull_model(connection: Connection, name: str, insecure: bool) -> None:
 def update(words: Words, connection: Connection) -> None:
     if words.on("all") and words.arguments:
         raise Misused("accepts models or --all, not both")
-    for name in words.arguments or [model["name"] for model in installed(connection)]:
+    for name in words.arguments or _fetched(connection):
         tell(f"updating {name}")
         try:
             pull_model(connection, name, words.on("insecure"))
@@ -48,6 +50,13 @@ def update(words: Words, connection: Connection) -> None:
             if not (words.on("all") and _ABSENT in str(error)):
                 raise
             tell(f"'{name}' is in no registry: left as it is")
+
+
+def _fetched(connection: Connection) -> list[str]:
+    """Models that somebody pulled, as far as the server tells which those are."""
+    lie = sources(connection)
+    names = [model["name"] for model in installed(connection)]
+    return [name for name in names if lie.get(name, {}).get("source", "ollama") in _FETCHED]
 
 
 def push(words: Words, connection: Connection) -> None:

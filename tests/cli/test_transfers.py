@@ -88,6 +88,24 @@ def test_update_pulls_again_and_leaves_alone_what_is_in_no_registry(scripted, ca
         run(["update", "mine"])
 
 
+def test_update_pulls_nothing_over_models_that_came_from_elsewhere(scripted):
+    places = {
+        "m:1": "ollama",
+        "hub/m:latest": "huggingface",
+        "mine:1": "ollmlx",
+        "in:1": "embedded",
+    }
+    scripted.answers = {
+        "api/tags": [{"models": [{"name": name} for name in places]}],
+        "api/sources": [
+            {"models": [{"name": n, "source": s, "path": "/"} for n, s in places.items()]}
+        ],
+        "api/pull": [{"status": "success"}],
+    }
+    run(["update", "--all"])
+    assert [a["model"] for a in scripted.asked if "model" in a] == ["m:1", "hub/m:latest"]
+
+
 def test_rm_takes_patterns_and_tells_each_model(scripted, capsys):
     names = [{"name": name} for name in ("x1:latest", "x2:7b", "y:latest")]
     scripted.answers = {
