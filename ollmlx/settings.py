@@ -121,14 +121,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         _, host, port, _ = parse_host(text("OLLAMA_HOST"))
     except BadRequest as error:
         raise BadRequest(f"OLLAMA_HOST: {error}") from error
-    load_timeout = seconds("OLLAMA_LOAD_TIMEOUT", "5m")
-    embedded = flag("OLLMLX_EMBEDDED")
     return Settings(
         host=host,
         port=port,
         models=_folder(text("OLLAMA_MODELS") or _MODELS),
         keep_alive=seconds("OLLAMA_KEEP_ALIVE", "5m"),
-        load_timeout=load_timeout or FOREVER,
+        load_timeout=seconds("OLLAMA_LOAD_TIMEOUT", "5m") or FOREVER,
         num_parallel=count("OLLAMA_NUM_PARALLEL", 0),
         max_loaded_models=count("OLLAMA_MAX_LOADED_MODELS", 0) or 3,
         max_queue=count("OLLAMA_MAX_QUEUE", 512),
@@ -137,7 +135,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         flash_attention=flag("OLLAMA_FLASH_ATTENTION"),
         kv_cache_type=cache_type,
         go_template=flag("OLLAMA_GO_TEMPLATE"),
-        embedded=True if embedded is None else embedded,
+        embedded=flag("OLLMLX_EMBEDDED") is not False,
         noprune=bool(flag("OLLAMA_NOPRUNE")),
         debug=bool(flag("OLLAMA_DEBUG")),
     )
