@@ -56,6 +56,13 @@ def picture(seed: int, width: int = 24, height: int = 16, layout: str = "png") -
     return file.getvalue()
 
 
+def enormous() -> bytes:
+    """A small file of which a gigabyte of pixels would be made."""
+    file = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(file, "png")
+    return file.getvalue()
+
+
 def _write_text_model(path: Path, arch: str, extra: Mapping[str, Any] | None = None) -> None:
     vocabulary = toy._vocabulary()
     writer = gguf.GGUFWriter(path, arch)

@@ -186,7 +186,16 @@ def _text(chunk: Any) -> list[int]:
 
 
 def _readable(file: bytes) -> bytes:
-    """WebP as PNG, as Ollama does; mtmd knows all others."""
+    """WebP as PNG, as Ollama does; mtmd knows all others.
+
+    Raises `BadRequest` for what has more pixels than memory should hold: mtmd takes any number.
+    """
+    try:
+        Image.open(BytesIO(file), formats=["PNG", "JPEG", "GIF", "BMP"])
+    except Image.DecompressionBombError as error:
+        raise BadRequest(media.UNREADABLE) from error
+    except (OSError, ValueError, SyntaxError):
+        pass  # a sound, or for those below to tell what is wrong with it
     if file[:4] != b"RIFF" or file[8:12] != b"WEBP":
         return file
     try:

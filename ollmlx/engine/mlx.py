@@ -37,6 +37,8 @@ _IDLE_CHUNK = 2048
 _TAIL = 16
 """A cache that cannot be cut is kept this far before a prompt's end too: what follows there, the
 head of the answer, is written anew by some templates on the next turn."""
+_LOOK_SECONDS = 0.1
+"""Of encoding a picture between two tokens of the answers that are being written."""
 _WORTH_COPYING = 32
 """Tokens that a running answer must have read for another before its cache is copied."""
 _WINDOWS_KEPT = 2
@@ -167,7 +169,7 @@ class MlxBackend:
     def _looks(self, row: Row) -> bool:
         """Encode the next picture that the first in line has to read; whether there was one.
 
-        One a step, so that running answers go on between them.
+        For a moment a step, so that running answers go on meanwhile.
         """
         read = media.without_cut(row.prompt, self._prefixes.reach(row.prompt))
         unread = set(media.beginnings(row.prompt[read:])) - row.pieces.keys()
@@ -175,7 +177,7 @@ class MlxBackend:
         if self._sight is None or medium is None:
             return False
         try:
-            row.pieces |= self._sight.encode(medium)
+            row.pieces |= self._sight.encode(medium, _LOOK_SECONDS) or {}
         except (*REFUSALS, OllmlxError) as error:
             self._waiting.popleft()
             self._events.append(Failed(row.job.id, f"failed to encode the image: {error}"))

@@ -106,9 +106,12 @@ class Seeing(nn.Module):  # type: ignore[misc]  # mlx has no type information
         """The tokens that stand for a file.  Raises `BadRequest` for one that is no picture."""
         return self._eyes.look(file)
 
-    def encode(self, medium: Medium) -> Pieces:
-        """A file's vectors; the same file's are made once.  Raises what MLX does."""
-        return self._eyes.encode(medium)
+    def encode(self, medium: Medium, seconds: float) -> Pieces | None:
+        """A file's vectors, or None where that takes longer: then it goes on at the next call.
+
+        The same file's are made once.  Raises what MLX does.
+        """
+        return self._eyes.encode(medium, seconds)
 
     def make_cache(self) -> list[Any]:
         cache: list[Any] = make_prompt_cache(self.language_model)

@@ -17,7 +17,7 @@ from ollmlx.errors import BadRequest, LoadFailed
 from tests.engine.answers import GREEDY, Answer, answer, drive
 from tests.toy import ToyModels
 from tests.toy_hearing import make_hearing, sound
-from tests.toy_vision import KINDS, Sees, make_one_file, make_seeing, picture
+from tests.toy_vision import KINDS, Sees, enormous, make_one_file, make_seeing, picture
 
 Open = Callable[..., LlamaCppBackend]
 Part = str | bytes
@@ -292,6 +292,13 @@ def test_what_is_no_image_is_refused(
 ) -> None:
     with pytest.raises(BadRequest):
         opened(seeing("plain")).look([file])
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_read(
+    opened: Open, seeing: Callable[[str], Sees]
+) -> None:
+    with pytest.raises(BadRequest, match="Failed to load image"):
+        opened(seeing("plain")).look([enormous()])
 
 
 def test_a_model_in_one_file_with_its_eyes_names_what_to_use(tmp_path: Path) -> None:

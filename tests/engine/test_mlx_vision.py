@@ -16,12 +16,13 @@ pytest.importorskip("mlx_vlm", reason="MLX models see through mlx-vlm, of the ex
 from mlx_vlm.generate import generate_step
 
 from ollmlx import sight
+from ollmlx.engine import mlx
 from ollmlx.engine.jobs import Delta, Embed, Generate, LoadOptions, Medium, Sampling
 from ollmlx.engine.mlx import MlxBackend
 from ollmlx.errors import BadRequest, LoadFailed
 from tests.engine.answers import GREEDY, Answer, answer, drive
-from tests.toy_mlx_vision import SPECIAL, make_seeing_mlx
-from tests.toy_vision import picture
+from tests.toy_mlx_vision import SPECIAL, VISION, make_seeing_mlx
+from tests.toy_vision import enormous, picture
 
 Open = Callable[..., MlxBackend]
 Toys = Callable[[str], Path]
@@ -179,6 +180,53 @@ def test_a_picture_that_was_read_is_not_encoded_again(toys: Toys, opened: Open):
     assert list(encoded.values()) == [dog]
 
 
+def test_a_picture_is_encoded_layer_by_layer(toy: Path, opened: Open):
+    backend = opened(toy)
+    assert backend._sight is not None
+    shown = asked(backend, 1, CAT).media[0]
+    whole = backend._sight.encode(shown, 60)
+    assert whole is not None
+    backend._sight._eyes._encoded.clear()
+    parts = 0
+    while (pieces := backend._sight.encode(shown, 0)) is None:
+        parts += 1
+    assert parts == 1 + VISION["num_hidden_layers"]
+    assert pieces.keys() == whole.keys()
+    for piece, other in zip(pieces.values(), whole.values(), strict=True):
+        assert mx.array_equal(piece.vectors, other.vectors)
+        assert len(piece.deep) == len(other.deep)
+
+
+def test_answers_go_on_while_a_picture_is_encoded(
+    toys: Toys, opened: Open, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mlx, "_LOOK_SECONDS", 0.0)  # as if each layer took long
+    backend = opened(toys("qwen3_vl"))
+    jobs = asked(backend, 1, "hello", max_tokens=20), asked(backend, 2, "a", CAT)
+    backend.submit(jobs[0])
+    backend.step()
+    backend.submit(jobs[1])
+    waited = 0
+    while 2 not in {row.job.id for row in backend._live.values()}:
+        assert [event.id for event in backend.step()] in ([1], [])
+        waited += 1
+    assert waited > VISION["num_hidden_layers"]
+    said = drive(backend)[2].tokens
+    assert said == reference(backend, "a", CAT)
+
+
+def test_a_picture_that_nobody_waits_for_any_more_is_in_nobodys_way(
+    toys: Toys, opened: Open, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mlx, "_LOOK_SECONDS", 0.0)  # as if each layer took long
+    backend = opened(toys("llava"))
+    backend.submit(asked(backend, 1, "a", CAT))
+    backend.step()
+    backend.cancel(1)
+    assert answer(backend, asked(backend, 2, "a", DOG)).tokens == reference(backend, "a", DOG)
+    assert answer(backend, asked(backend, 3, "a", CAT)).tokens == reference(backend, "a", CAT)
+
+
 def test_a_prompt_may_end_with_a_picture(toy: Path, opened: Open):
     backend = opened(toy)
     first, again = [answer(backend, asked(backend, id, "Look: ", CAT)) for id in (1, 2)]
@@ -229,6 +277,20 @@ def test_pictures_come_in_many_formats(toys: Toys, opened: Open, layout: str):
 def test_what_is_no_picture_is_refused(toys: Toys, opened: Open, file: bytes):
     with pytest.raises(BadRequest, match="Failed to load image"):
         opened(toys("llava")).look([file])
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_read(toys: Toys, opened: Open):
+    with pytest.raises(BadRequest, match="Failed to load image"):
+        opened(toys("llava")).look([enormous()])
+
+
+def test_a_file_becomes_pixels_once(toys: Toys, opened: Open):
+    backend = opened(toys("qwen2_vl"))
+    job = asked(backend, 1, "a", CAT, "b")
+    expected = reference(backend, "a", CAT, "b")
+    assert backend._sight is not None
+    backend._sight._eyes._processor = None  # the first look was enough
+    assert answer(backend, job).tokens == expected
 
 
 def test_a_picture_that_the_model_cannot_take_is_refused(toys: Toys, opened: Open):
