@@ -95,6 +95,9 @@ def _opened(syntax: Syntax, calls: str, lark: Lark) -> str:
 
 def _content(syntax: Syntax, lark: Lark) -> str:
     """Any text that is no call."""
+    if syntax.answer:
+        again = literally(syntax.shape.between)
+        return f"{text(syntax.answer)} {lark.without(f'(?s:.*){again}(?s:.*)')}"
     called = f"(?s:.*){literally(syntax.opening)}(?s:.*)"
     return lark.without(called if syntax.opening else _UNTAGGED)
 

@@ -5,13 +5,19 @@ call.  Source: the models' own chat templates; Ollama's `model/parsers` for what
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ollmlx.prompt import typed
 
 Call = tuple[str, dict[str, Any]]
 Reader = Callable[[str, Sequence[Any]], list[Call]]
+
+
+MINIMAX = "]<]minimax[>["
+"""MiniMax M3 writes it before every tag."""
+HUNYUAN = ":opensource"
+"""Hunyuan 3 writes it at the end of every tag's name."""
 
 
 def _from_object(call: Any, name: str = "name", arguments: str = "arguments") -> Call:
@@ -235,3 +241,96 @@ def _told(argument: tuple[str, str]) -> tuple[str, Any]:
         raise ValueError("an argument has no key")
     plain = attributes.get("type", "string") == "string"
     return attributes["key"], argument[1] if plain else typed.load(argument[1])
+
+
+_HUNYUAN_CALL = re.compile(
+    f"<tool_call{HUNYUAN}>(.*?)<tool_sep{HUNYUAN}>(.*?)</tool_call{HUNYUAN}>", re.DOTALL
+)
+_HUNYUAN_PAIR = re.compile(
+    rf"<arg_key{HUNYUAN}>(.*?)</arg_key{HUNYUAN}>\s*<arg_value{HUNYUAN}>(.*?)</arg_value{HUNYUAN}>",
+    re.DOTALL,
+)
+
+
+def read_hunyuan(body: str, tools: Sequence[Any]) -> list[Call]:
+    """`<tool_call:…>NAME<tool_sep:…>` and GLM's pairs of keys and values, a call after a call."""
+    calls = [
+        (name.strip(), _typed(tools, name.strip(), _HUNYUAN_PAIR.findall(inner)))
+        for name, inner in _HUNYUAN_CALL.findall(body)
+    ]
+    if not calls:
+        raise ValueError(f"no <tool_call{HUNYUAN}>")
+    return calls
+
+
+def read_function_object(body: str, _tools: Sequence[Any]) -> list[Call]:
+    """`NAME>{…}`, what stands between `<function=` and `</function>`."""
+    name, _, arguments = body.partition(">")
+    return [_from_object({"name": name.strip(), "arguments": arguments})]
+
+
+def read_addressed(body: str, _tools: Sequence[Any]) -> list[Call]:
+    """`NAME`, a line end, `{…}`: functionary's message to a tool."""
+    name, _, arguments = body.partition("\n")
+    return [_from_object({"name": name.strip(), "arguments": arguments})]
+
+
+def read_after(tag: str) -> Reader:
+    """JSON objects, `tag` between any two."""
+
+    def read(body: str, tools: Sequence[Any]) -> list[Call]:
+        return [call for part in body.split(tag) for call in read_json(part, tools)]
+
+    return read
+
+
+# -- MiniMax M3: arguments as elements, objects and lists as elements inside them -----------------
+
+_Schema = dict[str, Any]
+
+
+def read_elements(body: str, tools: Sequence[Any]) -> list[Call]:
+    """`<invoke name="NAME"><KEY>VALUE</KEY>…</invoke>…`, `MINIMAX` before each tag."""
+    pieces, calls = body.split(MINIMAX)[1:][::-1], list[Call]()
+    while pieces:
+        invoked = re.match(r'<invoke name="([^"]+)">', pieces.pop())
+        if not invoked:
+            raise ValueError("no <invoke name=…>")
+        parameters = typed.parameters_of(tools, invoked[1])
+        try:
+            calls.append((invoked[1], dict(_elements(pieces, "invoke", parameters))))
+        except RecursionError as error:
+            raise ValueError("too deeply nested") from error
+    return calls
+
+
+def _elements(pieces: list[str], parent: str, schema: _Schema) -> Iterator[tuple[str, Any]]:
+    """Elements up to the end of their parent, taken from the end of `pieces`."""
+    while pieces and not pieces[-1].startswith(f"</{parent}>"):
+        opened = re.match(r"<([^/>]+)>(.*)", pieces.pop(), re.DOTALL)
+        if not opened:
+            raise ValueError(f"no element in <{parent}>")
+        yield opened[1], _element(pieces, opened[1], opened[2], _part(schema, opened[1]))
+    if not pieces:
+        raise ValueError(f"no </{parent}>")
+    pieces.pop()
+
+
+def _element(pieces: list[str], name: str, text: str, schema: _Schema) -> Any:
+    kind, inner = schema.get("type"), [*_elements(pieces, name, schema)]
+    if inner:
+        listed = kind in ("array", None) and {key for key, _ in inner} == {"item"}
+        return [value for _, value in inner] if listed else dict(inner)
+    if not text and kind in ("array", "object"):
+        return [] if kind == "array" else {}
+    if text in (values := typed.listed(schema)):
+        return values[text]
+    return typed.value(text, typed.flattened(schema))
+
+
+def _part(schema: _Schema, name: str) -> _Schema:
+    """What a schema says of one of its properties, or of its items."""
+    properties, items = schema.get("properties"), schema.get("items")
+    listed = schema.get("type") == "array" and name == "item"
+    found = items if listed else (properties or {}).get(name)
+    return found if isinstance(found, dict) else {}

@@ -1,12 +1,13 @@
 """The ways models write tool calls, each with the tags that tell it in a chat template."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ollmlx.prompt import callreading as reading
 from ollmlx.prompt import callwriting as writing
-from ollmlx.prompt.callreading import Reader, deepseek
+from ollmlx.prompt.callreading import HUNYUAN, MINIMAX, Reader, deepseek
 from ollmlx.prompt.callwriting import Writer, json_object, tagged
+from ollmlx.prompt.syntax import spelled
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,11 @@ class Syntax:
     shape: Shape = LINES
     gap: str = ""
     """What models write after the opening tag, and before the closing one."""
+    answer: str = ""
+    """What stands before content where every part of a reply is addressed to someone."""
 
     def marks(self, template: str) -> bool:
-        return all(sign in template for sign in self.signs)
+        return all(sign in spelled(template) for sign in self.signs)
 
 
 _CODER = tagged("<function={}>\n", "<parameter={}>\n", "\n</parameter>\n", "</function>")
@@ -67,10 +70,84 @@ _DEEPSEEK = tagged(
     f"</{_DSML}parameter>\n",
     f"</{_DSML}invoke>",
 )
+_HUNYUAN = tagged(
+    f"<tool_call{HUNYUAN}>{{}}<tool_sep{HUNYUAN}>\n",
+    f"<arg_key{HUNYUAN}>{{}}</arg_key{HUNYUAN}>\n<arg_value{HUNYUAN}>",
+    f"</arg_value{HUNYUAN}>\n",
+    f"</tool_call{HUNYUAN}>",
+)
+_GIGACHAT = "<|message_sep|>\n\nfunction call<|role_sep|>\n"
 _R1 = "```json"
+
+_LFM2 = Syntax(
+    "lfm2",
+    ("<|tool_call_start|>",),
+    "<|tool_call_start|>",
+    "<|tool_call_end|>",
+    reading.read_python,
+    writing.write_python,
+    LIST,
+)
 
 # The order matters: the first whose signs are all there is taken.
 SYNTAXES = (
+    Syntax(
+        "minimax-m3",
+        (MINIMAX, "<invoke name="),
+        f"{MINIMAX}<tool_call>",
+        f"{MINIMAX}</tool_call>",
+        reading.read_elements,
+        writing.write_elements,
+        Shape(),
+        "\n",
+    ),
+    Syntax(
+        "hunyuan",
+        (f"<tool_sep{HUNYUAN}>",),
+        f"<tool_calls{HUNYUAN}>",
+        f"</tool_calls{HUNYUAN}>",
+        reading.read_hunyuan,
+        _HUNYUAN,
+        Shape(between="\n"),
+        "\n",
+    ),
+    Syntax(
+        "gigachat3.1",
+        ("<|role_sep|>", "<|function_call|>"),
+        "<|function_call|>",
+        "",
+        reading.read_after("<|function_call|>"),
+        _PLAIN,
+        Shape(in_one=False),
+    ),
+    Syntax(
+        "gigachat3",
+        ("<|role_sep|>", "<|message_sep|>", "function call"),
+        _GIGACHAT,
+        "",
+        reading.read_after(_GIGACHAT),
+        _PLAIN,
+        Shape(in_one=False),
+    ),
+    Syntax(
+        "functionary3.2",
+        (">>>all",),
+        "",
+        "",
+        reading.read_addressed,
+        writing.write_addressed,
+        Shape(between=">>>"),
+        answer="all\n",
+    ),
+    Syntax(
+        "functionary3.1",
+        ("<function=", "<{start_tag}={function_name}>"),
+        "<function=",
+        "</function>",
+        reading.read_function_object,
+        writing.write_function_object,
+        Shape(in_one=False),
+    ),
     Syntax(
         "minimax",
         ("<minimax:tool_call>",),
@@ -110,24 +187,9 @@ SYNTAXES = (
     Syntax(
         "glm", ("<arg_key>", "<tool_call>"), "<tool_call>", "</tool_call>", reading.keyed(), _GLM
     ),
-    Syntax(
-        "lfm2",
-        ("<|tool_call_start|>",),
-        "<|tool_call_start|>",
-        "<|tool_call_end|>",
-        reading.read_python,
-        writing.write_python,
-        LIST,
-    ),
-    Syntax(
-        "lfm2-listed",
-        ("<|tool_list_start|>",),
-        "<|tool_call_start|>",
-        "<|tool_call_end|>",
-        reading.read_python,
-        writing.write_python,
-        LIST,
-    ),
+    _LFM2,
+    replace(_LFM2, name="lfm2.5", signs=("List of tools: [", "<|im_start|>")),
+    replace(_LFM2, name="lfm2-listed", signs=("<|tool_list_start|>",)),
     Syntax(
         "olmo3",
         ("<function_calls>",),

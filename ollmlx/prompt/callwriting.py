@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ollmlx.errors import BadRequest
-from ollmlx.prompt.callreading import deepseek
+from ollmlx.prompt import typed
+from ollmlx.prompt.callreading import MINIMAX, deepseek
 from ollmlx.prompt.lark import ANYTHING, Lark, one_of, text
 
 Schema = dict[str, Any]
@@ -51,6 +52,8 @@ def between(before: str, after: str, end: str) -> Writer:
 
 write_deepseek = between(deepseek("call▁begin"), deepseek("sep"), deepseek("call▁end"))
 write_mistral = between("", "[ARGS]", "")
+write_function_object = between("", ">", "")
+write_addressed = between("", "\n", "")
 
 
 def write_deepseek_r1(name: str, schema: Schema, lark: Lark) -> str:
@@ -135,6 +138,13 @@ def loose(quote: str) -> Writer:
     return write
 
 
+def write_elements(name: str, schema: Schema, lark: Lark) -> str:
+    """`<invoke name="NAME"><KEY>VALUE</KEY>…</invoke>`, `MINIMAX` before each tag."""
+    head, end = f'{MINIMAX}<invoke name="{name}">', f"{MINIMAX}</invoke>"
+    tag = lark.terms.tag
+    return f"{tag(head)} {_elements(name, schema, lark)} {tag(end)} {text(chr(10))}"
+
+
 # -- values ---------------------------------------------------------------------------------------
 
 
@@ -162,18 +172,12 @@ def _kinds(schema: Schema) -> set[str]:
 def _up_to(end: str, schema: Schema, lark: Lark) -> str:
     """A value and `end` after it: texts as they are, all else as JSON."""
     written = lark.terms.json(schema)  # refuses what no model could be held to
-    if values := _values(schema):
+    if values := typed.listed(schema):
         return f"{one_of(values)} {lark.terms.tag(end)}"
     kinds = _kinds(schema)
     if kinds and "string" not in kinds:
         return f"{written} {lark.terms.tag(end)}"
     return lark.until(end, _pattern(schema) if kinds == {"string"} else ANYTHING)
-
-
-def _values(schema: Schema) -> list[str]:
-    """The texts that a schema lists."""
-    listed = [schema["const"]] if "const" in schema else schema.get("enum") or []
-    return [value if isinstance(value, str) else json.dumps(value) for value in listed]
 
 
 def _pattern(schema: Schema) -> str:
@@ -199,11 +203,10 @@ def _loose_object(name: str, schema: Schema, quote: str, lark: Lark) -> str:
 def _loose_value(name: str, schema: Schema, quote: str, lark: Lark) -> str:
     written, kinds, tag = lark.terms.json(schema), _kinds(schema), lark.terms.tag(quote)
     string = f"{tag} {lark.until(quote, _pattern(schema))}"
-    if listed := _values(schema):
-        plain = schema.get("enum", [schema.get("const")])
-        quoted = (isinstance(value, str) for value in plain)
+    if listed := typed.listed(schema):
         terms = [
-            f"{tag} {text(v)} {tag}" if q else text(v) for v, q in zip(listed, quoted, strict=True)
+            f"{tag} {text(shown)} {tag}" if isinstance(value, str) else text(shown)
+            for shown, value in listed.items()
         ]
         return f"({' | '.join(terms)})"
     if kinds == {"string"}:
@@ -212,7 +215,36 @@ def _loose_value(name: str, schema: Schema, quote: str, lark: Lark) -> str:
         return _loose_object(name, schema, quote, lark)
     if kinds == {"array"} and isinstance(schema.get("items"), dict):
         item = _loose_value(name, schema["items"], quote, lark)
-        return f"{text('[')} ({item} ({text(',')} {item})*)? {text(']')}"
+        least, most = _bounds(schema)
+        more = f"({text(',')} {item}){_repeated(max(least - 1, 0), most and most - 1)}"
+        items = "" if most == 0 else f"({item} {more}){'' if least else '?'}"
+        return f"{text('[')} {items} {text(']')}"
     if kinds and not kinds & {"string", "object", "array"}:
         return written
     raise BadRequest(f'tool "{name}": this model\'s calls cannot be held to a value of any type')
+
+
+def _elements(name: str, schema: Schema, lark: Lark) -> str:
+    arguments = _arguments(name, schema)
+    return lark.sequence((_element(name, key, part, lark), must) for key, part, must in arguments)
+
+
+def _element(name: str, key: str, schema: Schema, lark: Lark) -> str:
+    """Objects and lists as elements inside it, all else up to the end."""
+    end, kinds, tag = f"{MINIMAX}</{key}>", _kinds(schema), lark.terms.tag
+    head = tag(f"{MINIMAX}<{key}>")
+    if kinds == {"object"} and "properties" in schema:
+        return f"{head} {_elements(name, schema, lark)} {tag(end)}"
+    if kinds == {"array"} and isinstance(schema.get("items"), dict):
+        items = f"({_element(name, 'item', schema['items'], lark)}){_repeated(*_bounds(schema))}"
+        return f"{head} {items} {tag(end)}"
+    return f"{head} {_up_to(end, schema, lark)}"
+
+
+def _bounds(schema: Schema) -> tuple[int, int | None]:
+    """The least and the most items of a list; None is any number."""
+    return schema.get("minItems", 0), schema.get("maxItems")
+
+
+def _repeated(least: int, most: int | None) -> str:
+    return f"{{{least},{'' if most is None else most}}}"

@@ -58,13 +58,17 @@ def _tojson(
         indent=indent,
         separators=separators,
         sort_keys=sort_keys,
-        default=_undefined,
+        default=_otherwise,
     )
 
 
-def _undefined(value: Any) -> None:
+def _otherwise(value: Any) -> list[Any] | None:
+    """What stands for a value that has no JSON: `map` and `select` are lists to llama.cpp."""
+    if isinstance(value, Iterator):
+        return list(value)
     if not isinstance(value, jinja2.Undefined):
         raise TypeError(f"{type(value).__name__} has no JSON")
+    return None
 
 
 class Source:

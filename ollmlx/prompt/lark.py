@@ -86,4 +86,4 @@ def one_of(texts: Iterable[str]) -> str:
 
 def literally(content: str) -> str:
     """A text for a regular expression."""
-    return re.escape(content).replace("/", r"\/")
+    return re.escape(content).replace("/", r"\/").replace("\\\n", r"\n")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -146,11 +147,14 @@ class JinjaTemplate:
         check_depth(list(conversation.tools))
         variables = self._variables(conversation)
         failure: OllmlxError | TypeError | None = None
-        for messages in _ways(conversation.messages):
+        # Hermes' template goes through the tools even where there are none.
+        offered = list(conversation.tools)
+        offers: list[list[Any] | None] = [offered] if offered else [None, []]
+        for tools, messages in product(offers, _ways(conversation.messages)):
             if self._in_parts:
                 messages = [_with_parts(message) for message in messages]
             try:
-                return self._jinja.render({**variables, "messages": messages})
+                return self._jinja.render({**variables, "tools": tools, "messages": messages})
             except (OllmlxError, TypeError) as error:
                 failure = failure or error
         if isinstance(failure, OllmlxError):
@@ -160,16 +164,15 @@ class JinjaTemplate:
     def _variables(self, conversation: Conversation) -> dict[str, Any]:
         think, variables = conversation.think, dict[str, Any](self._constants)
         if think is not None:
-            # Names that Qwen and most others, DeepSeek V3.1, and gpt-oss gave the same switch.
+            # Names that Qwen and most others, DeepSeek V3.1 and MiniMax M3 gave the same switch.
             variables |= {"enable_thinking": bool(think), "thinking": bool(think)}
+            variables["thinking_mode"] = "enabled" if think else "disabled"
+            if "no_think" in self.source:  # Hunyuan has levels and no switch
+                variables["reasoning_effort"] = "high" if think else "no_think"
         if isinstance(think, str):
-            variables["reasoning_effort"] = think
-        return {
-            **variables,
-            "tools": list(conversation.tools) or None,
-            "documents": None,
-            "add_generation_prompt": True,
-        }
+            # gpt-oss, Kimi K3
+            variables |= {"reasoning_effort": think, "thinking_effort": think}
+        return {**variables, "documents": None, "add_generation_prompt": True}
 
 
 def _ways(messages: Sequence[Message]) -> Iterator[list[dict[str, Any]]]:

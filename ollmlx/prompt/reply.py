@@ -72,7 +72,7 @@ class ReplyParser:
             opening, closing = template.thinking
             started = prompt.rstrip().endswith(opening.strip())
             self._splitter = ThinkingSplitter(opening, closing, started)
-        if tools:
+        if tools or toolcalls.addresses(template.source, template.tool_tag):
             self._calls = toolcalls.find(template.source, template.tool_tag, tools)
         self._answering = lambda: ReplyParser(template, tools)
 

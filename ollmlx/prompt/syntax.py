@@ -3,6 +3,9 @@
 import re
 
 _THINKING = (
+    ("<mm:think>", "</mm:think>"),
+    ("<think:opensource>", "</think:opensource>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
     ("[THINK]", "[/THINK]"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|channel>thought\n", "<channel|>"),
@@ -12,8 +15,15 @@ _THINKING = (
 _RESULTS = re.compile(r"tool_response|tool_results|ipython|role(?:'\]|\"\])?\s*==\s*['\"]tool['\"]")
 
 
+def spelled(jinja: str) -> str:
+    """The template with Hunyuan's tags, which it puts together from a suffix, written out."""
+    suffix = re.search(r"set HYTK = '([^']*)'", jinja)
+    return jinja.replace("{}>", f"{suffix[1]}>") if suffix else jinja
+
+
 def thinking_tags(jinja: str) -> tuple[str, str] | None:
     """Opening and closing tag of thoughts; None for a model that has none."""
+    jinja = spelled(jinja)
     for opening, closing in _THINKING:
         if opening.strip() in jinja and closing in jinja:
             return opening, closing

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from ollmlx.errors import OllmlxError
 from ollmlx.prompt.anycalls import AnyCalls
 from ollmlx.prompt.callsyntax import SYNTAXES, Syntax, untagged
+from ollmlx.prompt.conversation import function_of
 from ollmlx.prompt.split import held_back
 from ollmlx.wire.native import ToolCallFunction
 
@@ -88,13 +89,91 @@ class CallsIn:
         return [ToolCallFunction(name, arguments) for name, arguments in found]
 
 
+class Addressed:
+    """Parts of a reply, each after the name of who is to get it: a tool, or the user.
+
+    `all`, a line end and content; or a tool's name, a line end and an object; `>>>` between them.
+    """
+
+    def __init__(self, syntax: Syntax, tools: Sequence[Any]) -> None:
+        self._syntax = syntax
+        self._mark = syntax.shape.between
+        self._tools = {f"{function_of(tool).get('name')}\n" for tool in tools}
+        self._kept = ""
+        self._to = ""
+        """The head of the part that is being read, with its line end; empty before it has come."""
+
+    def push(self, text: str) -> Found:
+        self._kept += text
+        content, calls = list[str](), list[ToolCallFunction]()
+        while self._head() and self._part(content, calls):
+            self._to = ""
+        return "".join(content), calls
+
+    def finish(self) -> Found:
+        kept, self._kept = self._kept, ""
+        if self._to in self._tools:
+            call = self._read(kept)
+            return ("", call) if call else (self._to + kept, [])
+        return ("" if f"{kept}\n" == self._syntax.answer and not self._to else kept), []
+
+    def _head(self) -> bool:
+        """Takes the head of a part out of what is kept; whether one has come."""
+        if self._to:
+            return True
+        heads = (self._syntax.answer, *self._tools)
+        self._to = next((head for head in heads if self._kept.startswith(head)), "")
+        if not self._to and not any(head.startswith(self._kept) for head in heads):
+            self._to = self._syntax.answer  # without a head all is content
+        elif self._to:
+            self._kept = self._kept.removeprefix(self._to)
+        return bool(self._to)
+
+    def _part(self, content: list[str], calls: list[ToolCallFunction]) -> bool:
+        """Reads on in the part; whether it has ended."""
+        return self._call(calls) if self._to in self._tools else self._all(content)
+
+    def _all(self, content: list[str]) -> bool:
+        before, ended, rest = self._kept.partition(self._mark)
+        sure = len(before) - (0 if ended else held_back(before, self._mark))
+        content.append(before[:sure])
+        self._kept = rest if ended else before[sure:]
+        return bool(ended)
+
+    def _call(self, calls: list[ToolCallFunction]) -> bool:
+        """Reads the call that has begun; whether it was there to its end."""
+        end = self._kept.find(self._mark)
+        while end >= 0 and not (found := self._read(self._kept[:end])):
+            end = self._kept.find(self._mark, end + 1)  # it was in a text of the arguments
+        if end < 0:
+            return False
+        calls += found
+        self._kept = self._kept[end + len(self._mark) :]
+        return True
+
+    def _read(self, body: str) -> list[ToolCallFunction]:
+        try:
+            found = self._syntax.read(self._to + body, ())
+        except ValueError:
+            return []
+        return [ToolCallFunction(name, arguments) for name, arguments in found]
+
+
+def addresses(source: str, tag: str) -> bool:
+    """Whether a reply has to be read as calls even where there are no tools."""
+    syntax = _marked(source, tag)
+    return bool(syntax and syntax.answer)
+
+
 def find(source: str, tag: str, tools: Sequence[Any]) -> ToolCallParser:
     """The parser for the replies of a model with this template.
 
     `tag` is the tag of a Go template's calls: those are read generically, as Ollama does.
     """
     syntax = _marked(source, tag)
-    return CallsIn(syntax, tools) if syntax else AnyCalls(tag or "{", tools)
+    if syntax is None:
+        return AnyCalls(tag or "{", tools)
+    return Addressed(syntax, tools) if syntax.answer else CallsIn(syntax, tools)
 
 
 def syntax_of(source: str, tag: str) -> Syntax:

@@ -22,22 +22,34 @@ def load(text: str) -> Any:
 
 def types_of(tools: Sequence[Any], function: str, parameter: str) -> list[str]:
     """The types that a tool declares for a parameter, alternatives included."""
+    properties = parameters_of(tools, function).get("properties")
+    given = properties.get(parameter) if isinstance(properties, dict) else None
+    return flattened(given) if isinstance(given, dict) else []
+
+
+def parameters_of(tools: Sequence[Any], function: str) -> dict[str, Any]:
+    """The JSON Schema of a tool's arguments; empty where it declares none."""
     for tool in tools:
         declared = function_of(tool)
         parameters = declared.get("parameters")
         if declared.get("name") == function and isinstance(parameters, dict):
-            properties = parameters.get("properties")
-            given = properties.get(parameter) if isinstance(properties, dict) else None
-            return _flattened(given) if isinstance(given, dict) else []
-    return []
+            return parameters
+    return {}
 
 
-def _flattened(schema: dict[str, Any]) -> list[str]:
+def flattened(schema: dict[str, Any]) -> list[str]:
+    """The types that a schema allows, alternatives included."""
     kind = schema.get("type")
     kinds = [kind] if isinstance(kind, str) else list(kind or ())
     for alternative in schema.get("anyOf") or ():
-        kinds += _flattened(alternative) if isinstance(alternative, dict) else []
+        kinds += flattened(alternative) if isinstance(alternative, dict) else []
     return kinds
+
+
+def listed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The values that a schema lists, by their texts: those of texts as they are, others JSON."""
+    values = [schema["const"]] if "const" in schema else schema.get("enum") or []
+    return {value if isinstance(value, str) else json.dumps(value): value for value in values}
 
 
 def value(text: str, types: Sequence[str]) -> Any:

@@ -180,7 +180,8 @@ def test_without_a_choice_a_single_call_may_follow_content_and_none_need(name: s
 def test_none_is_content_and_never_the_start_of_a_call(source: str, tag: str) -> None:
     syntax = toolcalls.syntax_of(source, tag)
     start = syntax.opening or '{"name'
-    assert accepted(matcher(Demand("none"), source, tag, TOOLS), 'Well: <b>{"a": 1}')
+    said = f'{syntax.answer}Well: <b>{{"a": 1}}'
+    assert accepted(matcher(Demand("none"), source, tag, TOOLS), said)
     assert not accepted(matcher(Demand("none"), source, tag, TOOLS), f'{start}"')
 
 

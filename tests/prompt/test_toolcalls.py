@@ -111,6 +111,46 @@ BUILT_IN = {
         '<|tool_call>call:f{a:<|"|>x<|"|>,b:{c:[true,<|"|>y<|"|>]}}<tool_call|>',
         ("", [("f", {"a": "x", "b": {"c": [True, "y"]}})]),
     ),
+    "minimax m3": (
+        '<invoke name="]<]minimax[>[',
+        "Hm.]<]minimax[>[<tool_call>\n"
+        ']<]minimax[>[<invoke name="get_weather_map">]<]minimax[>[<areas>]<]minimax[>[<item>1'
+        "]<]minimax[>[</item>]<]minimax[>[<item>b]<]minimax[>[</item>]<]minimax[>[</areas>"
+        "]<]minimax[>[<options>]<]minimax[>[<a>é < ü\n]<]minimax[>[</a>]<]minimax[>[</options>"
+        ']<]minimax[>[</invoke>\n]<]minimax[>[<invoke name="get_weather">]<]minimax[>[<city>Rome'
+        "]<]minimax[>[</city>]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
+        ("Hm.", [("get_weather_map", {"areas": ["1", "b"], "options": {"a": "é < ü"}}), ROME]),
+    ),
+    "hunyuan": (
+        "{% set HYTK = ':opensource' %}{{ '<tool_sep{}>'.format(HYTK) }}",
+        "Ça.<tool_calls:opensource>\n<tool_call:opensource>get_weather<tool_sep:opensource>\n"
+        "<arg_key:opensource>city</arg_key:opensource>\n"
+        "<arg_value:opensource>Paris</arg_value:opensource>\n</tool_call:opensource>\n"
+        "<tool_call:opensource>f<tool_sep:opensource>\n</tool_call:opensource>\n"
+        "</tool_calls:opensource>",
+        ("Ça.", [PARIS, ("f", {})]),
+    ),
+    "gigachat 3": (
+        "<|role_sep|><|message_sep|>function call",
+        "Да<|message_sep|>\n\nfunction call<|role_sep|>\n"
+        '{"name": "get_weather", "arguments": {"city": "Paris"}}',
+        ("Да", [PARIS]),
+    ),
+    "gigachat 3.1": (
+        "<|role_sep|><|message_sep|><|function_call|>",
+        'Да<|function_call|>{"name": "get_weather", "arguments": {"city": "Paris"}}',
+        ("Да", [PARIS]),
+    ),
+    "functionary 3.2": (
+        "'>>>all\n'",
+        'all\nIt é > a >> b.>>>f\n{"x": ">>>all\\n"}>>>get_weather\n{"city": "Paris"}',
+        ("It é > a >> b.", [("f", {"x": ">>>all\n"}), PARIS]),
+    ),
+    "functionary 3.1": (
+        "<{start_tag}={function_name}> <function=",
+        'So <function=get_weather>{"city": "Paris"}</function><function=f>{}</function>',
+        ("So", [PARIS, ("f", {})]),
+    ),
     "cohere": (
         "<|START_ACTION|>",
         '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "get_weather", "parameters":'
@@ -212,3 +252,19 @@ def test_a_call_is_given_at_its_end_and_content_at_once() -> None:
     assert parser.push("b> <tool_call>") == (" <b>", [])
     assert parser.push('{"name": "f", "arguments": {}}</tool_call')[1] == []
     assert [call.name for call in parser.push(">")[1]] == ["f"]
+
+
+def test_a_reply_whose_parts_are_addressed_needs_no_tools_to_be_read() -> None:
+    assert toolcalls.addresses("'>>>all\n'", "")
+    for pieces in cuts("all\nHé!\n>>>all\nYou."):
+        parser = toolcalls.find("'>>>all\n'", "", ())
+        content = "".join(parser.push(piece)[0] for piece in pieces)
+        assert (content + parser.finish()[0]) == "Hé!\nYou."
+    for text in ("plain", "al", "f\n{}", '{"a": 1}', "a >>> b"):
+        parser = toolcalls.find("'>>>all\n'", "", ())
+        content, _ = parser.push(text)
+        assert content + parser.finish()[0] == text.replace(">>>", ""), text
+
+
+def test_a_call_to_a_tool_that_breaks_off_is_content() -> None:
+    assert read(['f\n{"x": 1'], "'>>>all\n'") == ('f\n{"x": 1', [])

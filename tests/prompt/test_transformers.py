@@ -61,8 +61,11 @@ def made_there(template: str, conversation: Conversation) -> str | None:
     think, switches = conversation.think, dict[str, Any]()
     if think is not None:
         switches = {"enable_thinking": bool(think), "thinking": bool(think)}
+        switches["thinking_mode"] = "enabled" if think else "disabled"
+        if "no_think" in template:
+            switches["reasoning_effort"] = "high" if think else "no_think"
     if isinstance(think, str):
-        switches["reasoning_effort"] = think
+        switches |= {"reasoning_effort": think, "thinking_effort": think}
     try:
         prompts, _ = render_jinja_template(
             [[plainly(message) for message in conversation.messages]],
