@@ -7,7 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 
 FILE = Path(__file__).parents[2] / "docs/generated/clients.md"
-WORKS, FAILS = "✓", "✗"
+ENGINES = GGUF, MLX = "GGUF", "MLX"
+WORKS, FAILS, NOT_RUN = "✓", "✗", "·"
 FEATURES = (
     "chat",
     "chat, streamed",
@@ -31,18 +32,25 @@ FEATURES = (
     "in Jupyter, with its token",
 )
 
-Seen = dict[tuple[str, str], bool]
-"""(client, feature) → whether all its tests passed."""
+Sight = tuple[str, str, str]
+"""Client, feature, engine."""
+Seen = dict[Sight, bool]
+"""Whether all its tests passed."""
 
 
 def text(seen: Seen) -> str:
-    """A row a feature, a column a client; empty where no test is."""
-    clients = sorted({client for client, _ in seen}, key=str.lower)
-    cells = {pair: WORKS if passed else FAILS for pair, passed in seen.items()}
+    """A row a feature, a column a client; empty where no test is, else a mark an engine."""
+    clients = sorted({client for client, _, _ in seen}, key=str.lower)
+    marks = {None: NOT_RUN, True: WORKS, False: FAILS}
+
+    def cell(client: str, feature: str) -> str:
+        found = "".join(marks[seen.get((client, feature, engine))] for engine in ENGINES)
+        return found.rstrip(NOT_RUN)
+
     rows = [
         ["Feature", *clients],
         ["---", *(":-:" for _ in clients)],
-        *([f, *(cells.get((client, f), "") for client in clients)] for f in FEATURES),
+        *([feature, *(cell(client, feature) for client in clients)] for feature in FEATURES),
     ]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows if any(row[1:]))
 
@@ -52,10 +60,11 @@ def read(table: str) -> Seen:
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
     clients, features = rows[0][1:], rows[2:]
     return {
-        (client, row[0]): cell == WORKS
+        (client, row[0], engine): mark == WORKS
         for row in features
         for client, cell in zip(clients, row[1:], strict=True)
-        if cell
+        for engine, mark in zip(ENGINES, cell, strict=False)
+        if mark != NOT_RUN
     }
 
 
@@ -63,24 +72,24 @@ class Record:
     """Collects the outcomes of a run, test by test."""
 
     def __init__(self) -> None:
-        self._passed: dict[tuple[str, str], list[bool]] = defaultdict(list)
-        self._not_run: set[tuple[str, str]] = set()
+        self._passed: dict[Sight, list[bool]] = defaultdict(list)
+        self._not_run: set[Sight] = set()
 
-    def add(self, client: str, features: tuple[str, ...], outcome: str) -> None:
+    def add(self, client: str, features: tuple[str, ...], outcome: str, engine: str = GGUF) -> None:
         """`outcome` is pytest's: passed, failed or skipped."""
         for feature in features:
             if feature not in FEATURES:
                 raise ValueError(f"no feature of the table: {feature}")
             if outcome == "skipped":
-                self._not_run.add((client, feature))
+                self._not_run.add((client, feature, engine))
             else:
-                self._passed[client, feature].append(outcome == "passed")
+                self._passed[client, feature, engine].append(outcome == "passed")
 
     @property
     def seen(self) -> Seen:
-        return {pair: all(p) for pair, p in self._passed.items() if pair not in self._not_run}
+        return {sight: all(p) for sight, p in self._passed.items() if sight not in self._not_run}
 
     @property
-    def not_run(self) -> set[tuple[str, str]]:
+    def not_run(self) -> set[Sight]:
         """What tests would show that were skipped here."""
         return set(self._not_run)

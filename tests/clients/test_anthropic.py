@@ -8,7 +8,7 @@ import ollama
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, MODEL, Doors
+from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, Doors
 from tests.clients.test_ollama import THINKER
 
 pytestmark = [pytest.mark.model, pytest.mark.client("anthropic")]
@@ -45,14 +45,15 @@ async def asynchronous(url: str) -> AsyncIterator[anthropic.AsyncAnthropic]:
 
 
 @pytest.mark.feature("chat", "chat, streamed")
-def test_a_streamed_message_is_the_whole_one_in_pieces(client):
-    whole = client.messages.create(**SHORT, system="Be brief.", messages=HELLO)
-    with client.messages.stream(**SHORT, system="Be brief.", messages=HELLO) as stream:
+def test_a_streamed_message_is_the_whole_one_in_pieces(client, models):
+    asked: Any = SHORT | {"model": models.chat, "system": "Be brief.", "messages": HELLO}
+    whole = client.messages.create(**asked)
+    with client.messages.stream(**asked) as stream:
         pieces = list(stream.text_stream)
         last = stream.get_final_message()
     assert len(pieces) > 1
     assert "".join(pieces) == last.content[0].text == whole.content[0].text != ""
-    assert (whole.role, whole.type, whole.model) == ("assistant", "message", MODEL)
+    assert (whole.role, whole.type, whole.model) == ("assistant", "message", models.chat)
     assert last.stop_reason == whole.stop_reason in ("end_turn", "max_tokens")
     assert last.usage.output_tokens == whole.usage.output_tokens > 0
 
@@ -81,8 +82,8 @@ async def test_an_answer_is_awaited(asynchronous):
 
 
 @pytest.mark.feature("tools", "tools, streamed")
-def test_a_tool_is_called_and_its_result_answered(client):
-    asked: dict[str, Any] = {"model": CALLER, "max_tokens": 99, **GREEDY}
+def test_a_tool_is_called_and_its_result_answered(client, models):
+    asked: dict[str, Any] = {"model": models.caller, "max_tokens": 99, **GREEDY}
     said: list[Any] = [{"role": "user", "content": "How is the weather in Paris?"}]
     whole = client.messages.create(**asked, messages=said, tools=[WEATHER])
     with client.messages.stream(**asked, messages=said, tools=[WEATHER]) as stream:
@@ -127,12 +128,23 @@ def test_a_coding_agents_request_is_taken_as_it_is(client):
 
 
 @pytest.mark.feature("structured output")
-def test_an_answer_has_the_shape_of_the_class(client):
+def test_an_answer_has_the_shape_of_the_class(client, models):
     asked: list[Any] = [{"role": "user", "content": "Tell me about Paris as JSON."}]
     answer = client.messages.parse(
-        model=MODEL, max_tokens=90, messages=asked, output_format=City, **GREEDY
+        model=models.chat, max_tokens=200, messages=asked, output_format=City, **GREEDY
     )
     assert isinstance(answer.parsed_output, City)
+
+
+@pytest.mark.feature("images")
+def test_an_answer_is_about_the_picture(client, seer):
+    def told(image: str) -> str:
+        source: Any = {"type": "base64", "media_type": "image/png", "data": image}
+        parts: Any = [{"type": "image", "source": source}, {"type": "text", "text": QUESTION}]
+        said: Any = [{"role": "user", "content": parts}]
+        return str(client.messages.create(**SHORT | {"model": seer}, messages=said).content[0].text)
+
+    assert told(PICTURES[0]) != told(PICTURES[1])
 
 
 @pytest.fixture

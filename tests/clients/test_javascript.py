@@ -4,12 +4,23 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients.conftest import CALLER, EMBEDDER, MODEL, Doors
+from tests.clients.conftest import (
+    CALLER,
+    EMBEDDER,
+    MODEL,
+    MODELS,
+    PICTURES,
+    QUESTION,
+    Doors,
+    Models,
+)
+from tests.clients.table import GGUF
 
 pytestmark = [pytest.mark.model, pytest.mark.client("ollama (JavaScript)")]
 HERE = Path(__file__).parent / "javascript"
@@ -32,10 +43,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ask(program: Path, url: str) -> Ask:
-    """What a feature of the program came to, at the open door or elsewhere."""
+    """What a feature of the program came to, with an engine's models and what else it needs."""
 
-    def ask(feature: str, *where: str) -> Any:
-        command = ["node", str(program), feature, *(where or (url,))]
+    def ask(feature: str, models: Models = MODELS[GGUF], **given: Any) -> Any:
+        told = {"host": url, **asdict(models), **given}
+        command = ["node", str(program), feature, json.dumps(told)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert not done.returncode, done.stderr
         return json.loads(done.stdout)
@@ -44,8 +56,8 @@ def ask(program: Path, url: str) -> Ask:
 
 
 @pytest.mark.feature("chat", "chat, streamed", "asynchronous")
-def test_a_streamed_chat_is_the_whole_one_in_pieces(ask):
-    whole, streamed = ask("chat")
+def test_a_streamed_chat_is_the_whole_one_in_pieces(ask, models):
+    whole, streamed = ask("chat", models)
     assert whole == streamed != ""
 
 
@@ -61,21 +73,27 @@ def test_a_stream_is_aborted(ask):
 
 
 @pytest.mark.feature("tools")
-def test_a_tool_is_called_with_its_arguments(ask):
-    (call,) = ask("tools")
+def test_a_tool_is_called_with_its_arguments(ask, models):
+    (call,) = ask("tools", models)
     assert (call["name"], call["arguments"]) == ("get_weather", {"city": "Paris"})
 
 
 @pytest.mark.feature("structured output")
-def test_an_answer_has_the_shape_of_the_schema(ask):
-    answer = ask("structure")
+def test_an_answer_has_the_shape_of_the_schema(ask, models):
+    answer = ask("structure", models)
     assert answer["size"] in ("small", "large")
     assert isinstance(answer["capital"], bool)
 
 
 @pytest.mark.feature("embeddings")
-def test_texts_become_vectors(ask):
-    assert [len(vector) for vector in ask("embeddings")] == [384, 384]
+def test_texts_become_vectors(ask, models):
+    assert [len(vector) for vector in ask("embeddings", models)] == [models.width] * 2
+
+
+@pytest.mark.feature("images")
+def test_an_answer_is_about_the_picture(ask, models, seer):
+    one, other = ask("images", models, question=QUESTION, pictures=PICTURES)
+    assert one != other
 
 
 @pytest.mark.feature("list, show, running models")
@@ -98,5 +116,5 @@ def test_a_missing_model_is_an_error_with_its_status(ask):
 
 @pytest.mark.feature("in Jupyter, with its token")
 def test_jupyters_token_is_a_header(ask, doors: Doors):
-    whole, streamed = ask("chat", doors.mount, doors.token)
+    whole, streamed = ask("chat", host=doors.mount, token=doors.token)
     assert whole == streamed != ""

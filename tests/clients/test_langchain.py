@@ -10,7 +10,7 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama, OllamaEmbeddings, OllamaLLM
 from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, EMBEDDER, MODEL, Doors
+from tests.clients.conftest import MODEL, PICTURES, QUESTION, Doors
 
 pytestmark = [
     pytest.mark.model,
@@ -34,13 +34,9 @@ def get_weather(city: str) -> str:
     return f"sunny in {city}"
 
 
-@pytest.fixture
-def chat(url: str) -> ChatOllama:
-    return ChatOllama(model=MODEL, base_url=url, **SHORT)
-
-
 @pytest.mark.feature("chat", "chat, streamed")
-def test_a_streamed_chat_is_the_whole_one_in_pieces(chat):
+def test_a_streamed_chat_is_the_whole_one_in_pieces(url, models):
+    chat = ChatOllama(model=models.chat, base_url=url, **SHORT)
     whole = chat.invoke("Say hello.")
     pieces = list(chat.stream("Say hello."))
     assert "".join(piece.content for piece in pieces) == whole.content != ""
@@ -49,7 +45,8 @@ def test_a_streamed_chat_is_the_whole_one_in_pieces(chat):
 
 
 @pytest.mark.feature("asynchronous")
-async def test_a_batch_runs_beside_itself(chat):
+async def test_a_batch_runs_beside_itself(url):
+    chat = ChatOllama(model=MODEL, base_url=url, **SHORT)
     answers = await chat.abatch(["Say hello.", "Name a colour."])
     assert all(answer.content for answer in answers)
 
@@ -63,8 +60,8 @@ def test_a_completion_is_streamed_too(url):
 
 
 @pytest.mark.feature("tools", "tools, streamed")
-def test_a_bound_tool_is_called_and_its_result_answered(url):
-    chat = ChatOllama(model=CALLER, base_url=url, temperature=0)
+def test_a_bound_tool_is_called_and_its_result_answered(url, models):
+    chat = ChatOllama(model=models.caller, base_url=url, temperature=0)
     said = HumanMessage("How is the weather in Paris?")
     called = chat.bind_tools([get_weather]).invoke([said])
     (call,) = called.tool_calls
@@ -76,23 +73,36 @@ def test_a_bound_tool_is_called_and_its_result_answered(url):
 
 
 @pytest.mark.feature("structured output")
-@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
-def test_an_answer_is_an_object_of_the_class(url, method):
+def test_an_answer_is_an_object_of_the_class(url, models):
+    chat = ChatOllama(model=models.chat, base_url=url, temperature=0, num_predict=200)
+    shaped = chat.with_structured_output(City, method="json_schema")
+    assert isinstance(shaped.invoke("Paris as JSON"), City)
+
+
+@pytest.mark.feature("structured output")
+def test_an_answer_is_some_object(url):
     chat = ChatOllama(model=MODEL, base_url=url, temperature=0, num_predict=90)
-    shape = {"json_schema": City, "json_mode": None}[method]
-    answer = chat.with_structured_output(shape, method=method).invoke(
-        'Paris as JSON, like {"size": "large", "capital": true}'
-    )
-    assert isinstance(answer, City if shape else dict)
+    free = chat.with_structured_output(None, method="json_mode")
+    assert isinstance(free.invoke('Paris as JSON, like {"size": "large"}'), dict)
+
+
+@pytest.mark.feature("images")
+def test_an_answer_is_about_the_picture(url, seer):
+    def told(image: str) -> str:
+        picture = {"type": "image_url", "image_url": f"data:image/png;base64,{image}"}
+        said = HumanMessage([{"type": "text", "text": QUESTION}, picture])
+        return str(ChatOllama(model=seer, base_url=url, **SHORT).invoke([said]).content)
+
+    assert told(PICTURES[0]) != told(PICTURES[1])
 
 
 @pytest.mark.feature("embeddings")
-def test_what_means_the_same_is_near(url):
-    embedder = OllamaEmbeddings(model=EMBEDDER, base_url=url)
+def test_what_means_the_same_is_near(url, models):
+    embedder = OllamaEmbeddings(model=models.embedder, base_url=url)
     nap, monday = embedder.embed_documents(["A kitten is taking a nap.", "Shares fell on Monday."])
     cat = embedder.embed_query("A cat sleeps.")
-    assert len(cat) == 384
-    assert math.fsum(map(mul, cat, nap)) > 0.5 > math.fsum(map(mul, cat, monday))
+    assert len(cat) == models.width
+    assert math.fsum(map(mul, cat, nap)) > math.fsum(map(mul, cat, monday))
 
 
 @pytest.mark.feature("errors")

@@ -1,18 +1,19 @@
 """LlamaIndex through its `ollama` integrations, unchanged, with real models."""
 
+import base64
 import math
 from operator import mul
 from typing import Literal
 
 import ollama
 import pytest
-from llama_index.core.llms import ChatMessage
+from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.ollama import OllamaEmbedding
 from llama_index.llms.ollama import Ollama
 from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, EMBEDDER, MODEL, Doors
+from tests.clients.conftest import MODEL, PICTURES, QUESTION, Doors
 
 pytestmark = [
     pytest.mark.model,
@@ -43,9 +44,9 @@ def made(url: str, model: str = MODEL, tokens: int = 12) -> Ollama:
 
 
 @pytest.mark.feature("chat", "chat, streamed")
-def test_a_streamed_chat_is_the_whole_one_in_pieces(url):
-    whole = made(url).chat([HELLO])
-    pieces = list(made(url).stream_chat([HELLO]))
+def test_a_streamed_chat_is_the_whole_one_in_pieces(url, models):
+    whole = made(url, models.chat).chat([HELLO])
+    pieces = list(made(url, models.chat).stream_chat([HELLO]))
     assert "".join(piece.delta for piece in pieces) == whole.message.content != ""
 
 
@@ -63,29 +64,39 @@ async def test_asynchronous_answers_are_streamed(url):
 
 
 @pytest.mark.feature("tools")
-def test_a_tool_is_called_with_its_arguments(url):
-    tool = FunctionTool.from_defaults(get_weather)
-    answer = made(url, CALLER).chat_with_tools([tool], "How is the weather in Paris?")
-    (call,) = made(url, CALLER).get_tool_calls_from_response(answer)
+def test_a_tool_is_called_with_its_arguments(url, models):
+    tool, caller = FunctionTool.from_defaults(get_weather), made(url, models.caller)
+    answer = caller.chat_with_tools([tool], "How is the weather in Paris?")
+    (call,) = caller.get_tool_calls_from_response(answer)
     assert tool(**call.tool_kwargs).content == "sunny in Paris"
 
 
 @pytest.mark.feature("structured output")
-def test_an_answer_is_an_object_of_the_class(url):
-    model = made(url, tokens=90).as_structured_llm(City)
+def test_an_answer_is_an_object_of_the_class(url, models):
+    model = made(url, models.chat, tokens=200).as_structured_llm(City)
     said = ChatMessage(role="user", content="Tell me about Paris as JSON.")
     assert isinstance(model.chat([said]).raw, City)
 
 
+@pytest.mark.feature("images")
+def test_an_answer_is_about_the_picture(url, seer):
+    def told(image: str) -> str:
+        picture = ImageBlock(image=base64.b64decode(image), image_mimetype="image/png")
+        said = ChatMessage(role="user", blocks=[TextBlock(text=QUESTION), picture])
+        return str(made(url, seer).chat([said]).message.content)
+
+    assert told(PICTURES[0]) != told(PICTURES[1])
+
+
 @pytest.mark.feature("embeddings")
-def test_what_means_the_same_is_near(url):
-    embedder = OllamaEmbedding(EMBEDDER, url)
+def test_what_means_the_same_is_near(url, models):
+    embedder = OllamaEmbedding(models.embedder, url)
     nap, monday = embedder.get_text_embedding_batch(
         ["A kitten is taking a nap.", "Shares fell on Monday."]
     )
     cat = embedder.get_query_embedding("A cat sleeps.")
-    assert len(cat) == 384
-    assert math.fsum(map(mul, cat, nap)) > 0.5 > math.fsum(map(mul, cat, monday))
+    assert len(cat) == models.width
+    assert math.fsum(map(mul, cat, nap)) > math.fsum(map(mul, cat, monday))
 
 
 @pytest.mark.feature("errors")

@@ -10,7 +10,7 @@ import ollama
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, EMBEDDER, MODEL, Doors
+from tests.clients.conftest import CALLER, EMBEDDER, MODEL, PICTURES, QUESTION, Doors
 from tests.registry import docker_registry
 
 pytestmark = [pytest.mark.model, pytest.mark.client("ollama (Python)")]
@@ -49,9 +49,9 @@ def get_weather(city: str) -> str:
 
 
 @pytest.mark.feature("chat", "chat, streamed")
-def test_a_streamed_chat_is_the_whole_one_in_pieces(client):
-    whole = client.chat(MODEL, GREETING, options=SHORT)
-    pieces = list(client.chat(MODEL, GREETING, stream=True, options=SHORT))
+def test_a_streamed_chat_is_the_whole_one_in_pieces(client, models):
+    whole = client.chat(models.chat, GREETING, options=SHORT)
+    pieces = list(client.chat(models.chat, GREETING, stream=True, options=SHORT))
     assert "".join(piece.message.content for piece in pieces) == whole.message.content != ""
     assert [piece.done for piece in pieces] == [False] * (len(pieces) - 1) + [True]
     assert pieces[-1].eval_count == whole.eval_count
@@ -81,25 +81,26 @@ async def test_asynchronous_chats_run_beside_each_other(asynchronous):
 
 
 @pytest.mark.feature("tools", "tools, streamed")
-def test_a_function_of_python_is_called_with_its_arguments(client):
+def test_a_function_of_python_is_called_with_its_arguments(client, models):
     said = [{"role": "user", "content": "How is the weather in Paris?"}]
-    whole = client.chat(CALLER, said, tools=[get_weather], options={"temperature": 0})
-    pieces = client.chat(CALLER, said, tools=[get_weather], options={"temperature": 0}, stream=True)
+    asked = {"model": models.caller, "tools": [get_weather], "options": {"temperature": 0}}
+    whole = client.chat(messages=said, **asked)
+    pieces = client.chat(messages=said, stream=True, **asked)
     streamed = [call for piece in pieces for call in piece.message.tool_calls or []]
     for calls in (whole.message.tool_calls, streamed):
         (call,) = calls
         assert call.function.name == "get_weather"
         assert get_weather(**call.function.arguments) == "sunny in Paris"
     result = {"role": "tool", "tool_name": "get_weather", "content": "sunny"}
-    after = client.chat(CALLER, [*said, whole.message, result], options={"temperature": 0})
+    after = client.chat(models.caller, [*said, whole.message, result], options={"temperature": 0})
     assert after.message.content.startswith("Hello there!")
 
 
 @pytest.mark.feature("structured output")
-def test_an_answer_has_the_shape_of_the_model_class(client):
+def test_an_answer_has_the_shape_of_the_model_class(client, models):
     said = [{"role": "user", "content": "Tell me about Paris as JSON."}]
-    schema = City.model_json_schema()
-    answer = client.chat(MODEL, said, format=schema, options={"temperature": 0, "num_predict": 90})
+    options = {"temperature": 0, "num_predict": 200}
+    answer = client.chat(models.chat, said, format=City.model_json_schema(), options=options)
     assert answer.done_reason == "stop"
     assert City.model_validate_json(answer.message.content)
 
@@ -118,14 +119,26 @@ def test_a_made_model_thinks_before_it_answers(client):
 
 
 @pytest.mark.feature("embeddings")
-def test_what_means_the_same_is_near(client):
+def test_what_means_the_same_is_near(client, models):
     texts = ["A cat sleeps.", "A kitten is taking a nap.", "Shares fell on Monday."]
-    vectors = client.embed(EMBEDDER, texts).embeddings
-    assert [len(vector) for vector in vectors] == [384] * 3
+    vectors = client.embed(models.embedder, texts).embeddings
+    assert [len(vector) for vector in vectors] == [models.width] * 3
     nap, shares = (math.fsum(map(mul, vectors[0], other)) for other in vectors[1:])
-    assert nap > 0.5 > shares
-    assert len(client.embed(EMBEDDER, texts[0], dimensions=64).embeddings[0]) == 64
-    assert len(client.embeddings(EMBEDDER, texts[0]).embedding) == 384
+    assert nap > shares
+    assert len(client.embed(models.embedder, texts[0], dimensions=8).embeddings[0]) == 8
+    assert len(client.embeddings(models.embedder, texts[0]).embedding) == models.width
+
+
+@pytest.mark.feature("images")
+def test_an_answer_is_about_the_picture(client, seer):
+    def told(*images: str) -> ollama.ChatResponse:
+        said = [{"role": "user", "content": QUESTION, "images": list(images)}]
+        return client.chat(seer, said, options=SHORT)
+
+    one, other, blind = told(PICTURES[0]), told(PICTURES[1]), told()
+    assert one.message.content != other.message.content
+    assert one.prompt_eval_count == other.prompt_eval_count > blind.prompt_eval_count
+    assert "vision" in client.show(seer).capabilities
 
 
 @pytest.mark.feature("log probabilities")

@@ -11,7 +11,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, EMBEDDER, MODEL, Doors
+from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, Doors
 
 pytestmark = [pytest.mark.model, pytest.mark.client("openai (Python)")]
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
@@ -48,12 +48,11 @@ async def asynchronous(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 @pytest.mark.feature("chat", "chat, streamed")
-def test_a_streamed_chat_is_the_whole_one_in_pieces(client):
-    whole = client.chat.completions.create(model=MODEL, messages=HELLO, **SHORT)
+def test_a_streamed_chat_is_the_whole_one_in_pieces(client, models):
+    asked: Any = {"model": models.chat, "messages": HELLO, **SHORT}
+    whole = client.chat.completions.create(**asked)
     options: Any = {"include_usage": True}
-    *pieces, last = client.chat.completions.create(
-        model=MODEL, messages=HELLO, stream=True, stream_options=options, **SHORT
-    )
+    *pieces, last = client.chat.completions.create(stream=True, stream_options=options, **asked)
     text = "".join(piece.choices[0].delta.content or "" for piece in pieces)
     assert text == whole.choices[0].message.content != ""
     assert pieces[-1].choices[0].finish_reason == whole.choices[0].finish_reason
@@ -131,8 +130,8 @@ def test_a_biased_token_is_said_or_not(client):
 
 
 @pytest.mark.feature("tools", "tools, streamed")
-def test_a_called_tool_is_answered(client):
-    asked: Any = {"model": CALLER, "temperature": 0}
+def test_a_called_tool_is_answered(client, models):
+    asked: Any = {"model": models.caller, "temperature": 0}
     called = client.chat.completions.create(messages=WEATHER, tools=TOOLS, **asked).choices[0]
     (call,) = called.message.tool_calls
     assert (called.finish_reason, call.function.name) == ("tool_calls", "get_weather")
@@ -179,9 +178,9 @@ def test_a_response_calls_the_chosen_function(client):
 
 
 @pytest.mark.feature("structured output")
-def test_an_answer_is_parsed_into_its_class(client):
+def test_an_answer_is_parsed_into_its_class(client, models):
     answer = client.chat.completions.parse(
-        model=MODEL, messages=HELLO, response_format=City, temperature=0, max_tokens=60
+        model=models.chat, messages=HELLO, response_format=City, temperature=0, max_tokens=200
     )
     assert isinstance(answer.choices[0].message.parsed, City)
 
@@ -211,17 +210,44 @@ def test_a_streamed_completion_is_the_whole_one_in_pieces(client):
 
 
 @pytest.mark.feature("embeddings")
-def test_what_means_the_same_is_near_in_every_encoding(client):
+def test_what_means_the_same_is_near_in_every_encoding(client, models):
     texts = ["A cat sleeps.", "A kitten is taking a nap.", "Shares fell on Monday."]
     # Without an encoding the package asks for base64 and decodes it.
     cat, nap, monday = [
-        row.embedding for row in client.embeddings.create(model=EMBEDDER, input=texts).data
+        row.embedding for row in client.embeddings.create(model=models.embedder, input=texts).data
     ]
-    assert math.fsum(map(mul, cat, nap)) > 0.5 > math.fsum(map(mul, cat, monday))
-    plain = client.embeddings.create(model=EMBEDDER, input=texts[0], encoding_format="float")
+    assert math.fsum(map(mul, cat, nap)) > math.fsum(map(mul, cat, monday))
+    asked: Any = {"model": models.embedder, "input": texts[0]}
+    plain = client.embeddings.create(encoding_format="float", **asked)
     assert plain.data[0].embedding == pytest.approx(cat, abs=1e-6)
-    small = client.embeddings.create(model=EMBEDDER, input=texts[0], dimensions=8)
+    small = client.embeddings.create(dimensions=8, **asked)
     assert len(small.data[0].embedding) == 8
+
+
+@pytest.mark.feature("images")
+def test_an_answer_is_about_the_picture(client, seer):
+    def told(url: str) -> Any:
+        picture: Any = {"type": "image_url", "image_url": {"url": url}}
+        parts: Any = [{"type": "text", "text": QUESTION}, picture]
+        said: Any = [{"role": "user", "content": parts}]
+        return client.chat.completions.create(model=seer, messages=said, **SHORT)
+
+    one, other = [told(f"data:image/png;base64,{image}") for image in PICTURES]
+    assert one.choices[0].message.content != other.choices[0].message.content
+    assert one.usage.prompt_tokens == other.usage.prompt_tokens
+
+
+@pytest.mark.feature("images", "responses")
+def test_a_response_is_about_the_picture(client, seer):
+    def told(url: str) -> str:
+        picture: Any = {"type": "input_image", "image_url": url, "detail": "auto"}
+        parts: Any = [{"type": "input_text", "text": QUESTION}, picture]
+        said: Any = [{"role": "user", "content": parts}]
+        answer = client.responses.create(model=seer, input=said, temperature=0, max_output_tokens=8)
+        return str(answer.output_text)
+
+    one, other = [told(f"data:image/png;base64,{image}") for image in PICTURES]
+    assert one != other
 
 
 @pytest.mark.feature("list, show, running models")

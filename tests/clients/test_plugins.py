@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.clients.conftest import CALLER, MODEL
+from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION
 
 pytestmark = [pytest.mark.model, pytest.mark.client("editors (Copilot …)")]
 OLDEST_FOR_COPILOT = (0, 6, 4)
@@ -60,9 +60,9 @@ def test_the_release_is_new_enough_and_models_tell_what_they_can_do(http):
 
 
 @pytest.mark.feature("chat, streamed")
-def test_a_chat_of_openais_kind_is_streamed_with_its_usage(http):
+def test_a_chat_of_openais_kind_is_streamed_with_its_usage(http, models):
     asked = {
-        "model": MODEL,
+        "model": models.chat,
         "messages": [
             {"role": "system", "content": [{"type": "text", "text": "You are a programmer."}]},
             {"role": "user", "content": [{"type": "text", "text": "Say hello."}]},
@@ -81,10 +81,22 @@ def test_a_chat_of_openais_kind_is_streamed_with_its_usage(http):
     assert said[-1]["usage"]["completion_tokens"] > 0
 
 
+@pytest.mark.feature("images")
+def test_a_picture_that_is_attached_is_seen(http, seer):
+    def told(image: str) -> list[str]:
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}
+        said = [{"role": "user", "content": [{"type": "text", "text": QUESTION}, picture]}]
+        asked = {"model": seer, "messages": said, "stream": True, "max_tokens": 8, "temperature": 0}
+        answer = chunks(http.post("/v1/chat/completions", json=asked))
+        return [chunk["choices"][0]["delta"].get("content") for chunk in answer]
+
+    assert told(PICTURES[0]) != told(PICTURES[1])
+
+
 @pytest.mark.feature("tools, streamed")
-def test_a_tool_of_an_agent_is_called_and_its_result_read(http):
+def test_a_tool_of_an_agent_is_called_and_its_result_read(http, models):
     said: list[dict[str, Any]] = [{"role": "user", "content": "How is the weather in Paris?"}]
-    asked = {"model": CALLER, "stream": True, "temperature": 0, "tools": [WEATHER]}
+    asked = {"model": models.caller, "stream": True, "temperature": 0, "tools": [WEATHER]}
     answer = http.post(
         "/v1/chat/completions", json={**asked, "messages": said, "tool_choice": "auto"}
     )

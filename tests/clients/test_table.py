@@ -5,7 +5,7 @@ Its name sorts behind those of the clients, so it runs last.
 
 import pytest
 
-from tests.clients.table import FILE, Record, read, text
+from tests.clients.table import FILE, GGUF, MLX, Record, read, text
 
 
 def test_the_table_of_the_documentation_is_what_these_tests_saw(record, whole, request):
@@ -13,7 +13,7 @@ def test_the_table_of_the_documentation_is_what_these_tests_saw(record, whole, r
         pytest.skip("the table is being written")
     written, seen = read(FILE.read_text(encoding="utf-8")), record.seen
     hint = "run .venv/bin/python -m pytest tests/clients --write-table"
-    assert {pair: written.get(pair) for pair in seen} == seen, hint
+    assert {sight: written.get(sight) for sight in seen} == seen, hint
     if whole:
         assert set(written) - set(seen) - record.not_run == set(), hint
 
@@ -23,9 +23,15 @@ def test_a_table_reads_back_as_what_was_seen():
     record.add("b", ("chat", "tools"), "passed")
     record.add("b", ("chat",), "failed")
     record.add("A", ("errors",), "passed")
+    record.add("b", ("images",), "passed", MLX)
     record.add("A", ("pull",), "skipped")
-    assert record.seen == {("b", "chat"): False, ("b", "tools"): True, ("A", "errors"): True}
-    assert record.not_run == {("A", "pull")}
+    assert record.seen == {
+        ("b", "chat", GGUF): False,
+        ("b", "tools", GGUF): True,
+        ("b", "images", MLX): True,
+        ("A", "errors", GGUF): True,
+    }
+    assert record.not_run == {("A", "pull", GGUF)}
     assert text(record.seen).splitlines()[0] == "| Feature | A | b |"
     assert read(text(record.seen)) == record.seen
 

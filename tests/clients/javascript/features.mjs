@@ -1,10 +1,11 @@
-// Does what its first argument names with the `ollama` package; what came of it goes to the output as JSON.
+// Does what its first argument names with the `ollama` package, with what the second tells as JSON; what came of it goes
+// to the output as JSON.
 import { Ollama } from "ollama";
 
-const [feature, host, token] = process.argv.slice(2);
+const feature = process.argv[2];
+const { host, token, chat: MODEL, embedder, caller, seer, question, pictures } = JSON.parse(process.argv[3]);
 const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
 const ollama = new Ollama({ host, headers });
-const MODEL = "smollm2:135m", EMBEDDER = "all-minilm", CALLER = "caller";
 const hello = [{ role: "user", content: "Say hello." }];
 const options = { temperature: 0, num_predict: 12 };
 
@@ -47,17 +48,25 @@ const features = {
   },
   async tools() {
     const messages = [{ role: "user", content: "How is the weather in Paris?" }];
-    const asked = { model: CALLER, messages, tools: [weather], options: { temperature: 0 } };
+    const asked = { model: caller, messages, tools: [weather], options: { temperature: 0 } };
     return (await ollama.chat(asked)).message.tool_calls.map((call) => call.function);
   },
   async structure() {
     const properties = { size: { enum: ["small", "large"] }, capital: { type: "boolean" } };
     const format = { type: "object", properties, required: ["size", "capital"] };
     const messages = [{ role: "user", content: "Tell me about Paris as JSON." }];
-    return JSON.parse((await ollama.chat({ model: MODEL, messages, format })).message.content);
+    const asked = { model: MODEL, messages, format, options: { temperature: 0, num_predict: 200 } };
+    return JSON.parse((await ollama.chat(asked)).message.content);
+  },
+  async images() {
+    const about = async (picture) => {
+      const messages = [{ role: "user", content: question, images: [picture] }];
+      return (await ollama.chat({ model: seer, messages, options })).message.content;
+    };
+    return [await about(pictures[0]), await about(pictures[1])];
   },
   async embeddings() {
-    return (await ollama.embed({ model: EMBEDDER, input: ["one", "two"] })).embeddings;
+    return (await ollama.embed({ model: embedder, input: ["one", "two"] })).embeddings;
   },
   async models() {
     await ollama.generate({ model: MODEL, prompt: "", keep_alive: "5m" });
