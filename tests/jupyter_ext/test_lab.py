@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 from ollmlx import __version__
 from tests.jupyter_ext.process import Server, serving
 from tests.misbehaving import misbehaving
-from tests.widgets.browser import Notebook, chromium
+from tests.widgets.browser import ROOT, Notebook, chromium, install
 
-ROOT = Path(__file__).parents[2]
 TOKEN = "a-token"
-PLACE = "share/jupyter/labextensions/"
 MODULES = [*ROOT.glob("jupyter_ext/lab/*.js"), *ROOT.glob("ollmlx/widgets/front/*.js")]
 
 FORGETTING = """
@@ -49,13 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(folder: Path) -> Path:
-    """What an installation puts into the folder of JupyterLab's extensions."""
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
-    for source, target in build["targets"]["wheel"]["shared-data"].items():
-        if target.startswith(PLACE):
-            place = folder / "extensions" / target.removeprefix(PLACE)
-            shutil.copytree(ROOT / source, place, dirs_exist_ok=True)
-    return folder / "extensions"
+    return install(folder / "extensions")
 
 
 @pytest.fixture(scope="module")
@@ -240,15 +230,13 @@ def test_names_and_refusals_are_shown_as_text(lab: Lab):
     assert "owned" not in lab.page.title()
 
 
-def test_notebook_7_has_the_panel_and_opens_the_chat_in_a_page_of_its_own(lab: Lab):
+def test_notebook_7_has_the_panel_and_runs_the_chat_in_a_page_of_its_own(lab: Lab):
     lab.visit("tree")
     with lab.page.expect_popup() as opened:
         lab.command("ollmlx:chat")
     page = opened.value
     page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.context?.isReady")
-    assert "ollmlx.Chat()" in page.evaluate(
-        "() => window.jupyterapp.shell.currentWidget.context.model.sharedModel.cells[0].source"
-    )
+    expect(page.locator(".ollmlx-chat").get_by_role("textbox")).to_be_visible(timeout=20_000)
     page.evaluate("() => window.jupyterapp.commands.execute('ollmlx:open')")
     models = page.locator("#ollmlx-models").get_by_role("list", name="Installed models")
     expect(models).to_contain_text("echo:latest")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +24,20 @@ from playwright.sync_api import (
 from tests.jupyter_ext.process import Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ROOT = Path(__file__).parents[2]
+PLACE = "share/jupyter/labextensions/"
 NOT_OURS = ("favicon", "Failed to load resource", "ResizeObserver")
 """What JupyterLab itself says in the console."""
 _SHOWN = "window.jupyterapp.shell.currentWidget"
+
+
+def install(folder: Path) -> Path:
+    """Put what an installation puts into the folder of JupyterLab's extensions into this one."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    for source, target in build["targets"]["wheel"]["shared-data"].items():
+        if target.startswith(PLACE):
+            shutil.copytree(ROOT / source, folder / target.removeprefix(PLACE), dirs_exist_ok=True)
+    return folder
 
 
 @contextmanager
@@ -82,8 +94,15 @@ class Notebook:
     def begin(self, cell: int) -> None:
         """Run a cell, and return when it runs."""
         self._select(cell)
-        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-cell'); }")
+        self._begin("notebook:run-cell")
         expect(self.prompt(cell)).to_have_text("[*]:")
+
+    def begin_all(self) -> None:
+        """Have all cells stand in line."""
+        self._begin("notebook:run-all-cells")
+
+    def _begin(self, command: str) -> None:
+        self.page.evaluate(f"() => {{ window.jupyterapp.commands.execute('{command}'); }}")
 
     def prompt(self, cell: int) -> Locator:
         """Beside a cell: `[*]:` while it runs.  The kernel's own status tells of widgets, too."""
@@ -96,6 +115,21 @@ class Notebook:
 
     def _select(self, cell: int) -> None:
         self.page.evaluate(f"() => {{ {_SHOWN}.content.activeCellIndex = {cell - 1}; }}")
+
+    def restart(self) -> None:
+        """Restart the kernel, without the question that the menu asks."""
+        self.page.evaluate(f"() => {_SHOWN}.context.sessionContext.session.kernel.restart()")
+
+    def shut_down(self) -> None:
+        self.page.evaluate(f"() => {_SHOWN}.context.sessionContext.shutdown()")
+
+    def sources(self) -> list[list[str]]:
+        """Type and text of each cell."""
+        cells = f"{_SHOWN}.content.model.sharedModel.cells"
+        found: list[list[str]] = self.page.evaluate(
+            f"() => {cells}.map((cell) => [cell.cell_type, cell.source])"
+        )
+        return found
 
     def widget(self, kind: str) -> Locator:
         return self.page.locator(f".{kind}")

@@ -7,6 +7,8 @@ import { Rows } from "./rows.js";
 import { Server } from "./server.js";
 import { Table } from "./table.js";
 
+/** What can be converted; the API calls MLX's models by what their weights lie in. */
+const FORMATS = { gguf: "GGUF", safetensors: "MLX" };
 const TICK_MS = 1000; // between two looks at the clock, for what expires
 
 /** Shows the manager in an element; `Server` says what a transport is.  Gives back what ends it. */
@@ -43,14 +45,14 @@ class Manager {
     this.found.show([]);
     this.said = h("div", { class: "ollmlx-said ollmlx-faint", role: "status" });
     const copy = button("Copy endpoint", () => this.copy(), { label: "Copy the address for other programs" });
-    element.append(
-      h("div", { class: "ollmlx-bar" }, h("h3", {}, "Models"), h("span", { class: "ollmlx-space" }), copy),
-      this.said,
+    this.sections = [
       section("Running", this.running.element, this.running.empty),
       section("Downloads and conversions", this.jobs.element, this.jobs.empty),
       section("Installed", this.installed.element, this.installed.empty),
       section("Find models", this.searching(), this.hub, h("div", { class: "ollmlx-found" }, this.found.element)),
-    );
+    ];
+    const head = h("div", { class: "ollmlx-bar" }, h("h3", {}, "Models"), h("span", { class: "ollmlx-space" }), copy);
+    element.append(head, this.said, ...this.sections);
     this.say("asking the server …");
   }
 
@@ -70,7 +72,10 @@ class Manager {
 
   hear(event) {
     if (!(event.type in this.tables)) return;
-    if (event.whole && event.type === "models") this.say("");
+    if (event.whole && event.type === "models") {
+      this.say("");
+      this.usable(true);
+    }
     this.tables[event.type].take(event);
     this.running.show(this.tables.running.all);
     this.jobs.show(this.tables.jobs.all);
@@ -80,6 +85,12 @@ class Manager {
 
   lost(text) {
     this.say(text, true);
+    this.usable(false);
+  }
+
+  /** What was known of a server that is lost can be read, and not acted on. */
+  usable(yes) {
+    for (const section of this.sections) section.inert = !yes;
   }
 
   say(text, wrong = false) {
@@ -153,12 +164,12 @@ class Manager {
     const running = this.tables.running.rows.has(name);
     const fit = this.fits.get(name);
     const badge = fit && h("span", { class: `ollmlx-badge ${fit.fits ? "yes" : "no"}`, title: fit.arithmetic }, fit.fits ? "fits" : "too large");
-    const facts = [size(model.size), details.quantization_level, details.parameter_size, details.format];
+    const format = FORMATS[details.format];
+    const facts = [size(model.size), details.quantization_level, details.parameter_size, format ?? details.format];
     const remove = () => confirm(place, `Delete ${name} from the disk?`, "Delete", () => this.server.remove(name, running));
-    const convertible = ["gguf", "mlx"].includes(details.format);
     const buttons = [
       button("Load", () => loading(place, this.server, name, (request) => this.server.load(request)), { label: `Load ${name}`, disabled: running }),
-      convertible && button("Convert", () => converting(place, name, details.format, (job) => this.server.begin(job)), { label: `Convert or quantise ${name}` }),
+      format && button("Convert", () => converting(place, name, format, (job) => this.server.begin(job)), { label: `Convert or quantise ${name}` }),
       button("Delete", remove, { kind: "danger", label: `Delete ${name}` }),
     ];
     return [row(name, facts, buttons, badge)];

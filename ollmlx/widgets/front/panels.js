@@ -69,7 +69,7 @@ const GGUF_LEVELS = ["q4_K_M", "q4_0", "q5_K_M", "q6_K", "q8_0"];
 
 /** A model made from another: MLX out of GGUF, or either with fewer bits. */
 export function converting(row, model, format, begin) {
-  const kinds = format === "gguf" ? [["mlx", "MLX"], ["gguf", "GGUF, quantised"]] : [["mlx", "MLX, quantised"]];
+  const kinds = format === "GGUF" ? [["mlx", "MLX"], ["gguf", "GGUF, quantised"]] : [["mlx", "MLX, quantised"]];
   const kind = h("select", { "aria-label": "What to make" }, kinds.map(([value, text]) => h("option", { value }, text)));
   const level = h("select", { "aria-label": "Quantisation" });
   const name = h("input", { type: "text", required: true });
@@ -78,7 +78,7 @@ export function converting(row, model, format, begin) {
     name.value = model.includes(":") ? `${model}-${word}`.toLowerCase() : `${model}:${word}`.toLowerCase();
   };
   const levels = () => {
-    const all = kind.value === "gguf" ? GGUF_LEVELS : MLX_LEVELS.slice(format === "mlx" ? 1 : 0);
+    const all = kind.value === "gguf" ? GGUF_LEVELS : MLX_LEVELS.slice(format === "MLX" ? 1 : 0);
     level.replaceChildren(...all.map((value) => h("option", { value }, value || "as it is")));
     suggest();
   };
@@ -89,6 +89,7 @@ export function converting(row, model, format, begin) {
     panel.close();
     begin(job(kind.value, model, name.value.trim(), level.value));
   };
+  name.addEventListener("keydown", (event) => event.key === "Enter" && go());
   const panel = open(
     row,
     `Convert ${model}`,

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.jupyter_ext.process import Server, serving
-from tests.widgets.browser import Notebook, chromium
+from tests.widgets.browser import Notebook, chromium, install
 
 TOKEN = "a-token"
 SETTINGS = {
@@ -50,7 +50,9 @@ def jupyter(folder: Path) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OLLAMA_MODELS", str(folder / "models"))
         environment.setenv("OLLMLX_EMBEDDED", "false")
-        with serving(folder, SETTINGS) as server:
+        front_end = {"extra_labextensions_path": [str(install(folder / "extensions"))]}
+        apps = {app: SETTINGS[app] | front_end for app in ("LabApp", "JupyterNotebookApp")}
+        with serving(folder, SETTINGS | apps) as server:
             yield server
 
 

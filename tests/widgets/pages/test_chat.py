@@ -13,6 +13,16 @@ from tests.widgets.browser import Notebook
 
 CHAT = "import ollmlx\nchat = ollmlx.Chat('echo:latest')\nchat"
 TOKENS = 20_000
+KEEP = "Keep the conversation in the notebook"
+KEPT = "> keep **this**\n\n**echo:latest**\n\nkeep **this**"
+FORMULAS = r"""From $5 or $6: \(a^2\), $b_1$, `\(c\)`, \(\href{javascript:alert(1)}{d}\).
+
+\[
+\frac{e}{2}
++ 1
+\]
+
+$$f$$"""
 LONG = "word\n\n" * 300
 ATTACK = """<img src=x onerror="document.title='owned'"> <script>document.title='owned'</script>
 [bad](javascript:document.title='owned') [data](data:text/html,x) [good](https://example.org/a)
@@ -174,15 +184,53 @@ def test_keys_are_for_the_field_and_not_for_jupyter(chat: Locator, notebook: Not
     expect(chat.locator(".ollmlx-text p")).to_have_text("abdd xx")
 
 
-def test_the_conversation_is_kept_in_the_notebook_as_markdown(
+def test_the_conversation_is_kept_in_a_cell_of_its_own(chat: Locator, notebook: Notebook):
+    ask(chat, "keep **this**")
+    expect(chat.locator("footer")).to_have_text(re.compile("tokens/s"))
+    chat.get_by_role("button", name=KEEP).click()
+    expect(chat.get_by_role("status").last).to_have_text("kept in the cell below")
+    assert notebook.sources()[:2] == [["code", CHAT], ["markdown", KEPT]]
+    expect(notebook.page.locator(".jp-MarkdownOutput blockquote")).to_have_text("keep this")
+
+
+def test_where_nobody_makes_cells_it_is_kept_as_an_output(
     chat: Locator, notebook: Notebook, folder: Path
 ):
     ask(chat, "keep **this**")
     expect(chat.locator("footer")).to_have_text(re.compile("tokens/s"))
-    chat.get_by_role("button", name="Keep the conversation in the notebook").click()
-    expect(notebook.page.locator(".jp-RenderedMarkdown blockquote")).to_have_text("keep this")
+    # As in a front end without JupyterLab's extensions.
+    nobody = "(event) => event.stopImmediatePropagation(), { capture: true, once: true }"
+    notebook.page.evaluate(f"() => window.addEventListener('ollmlx:insert-cell', {nobody})")
+    chat.get_by_role("button", name=KEEP).click()
+    expect(chat.get_by_text("kept below as Markdown")).to_be_visible()
     notebook.command("docmanager:save")
     saved = json.loads((folder / "chat.ipynb").read_text())
     kept = saved["cells"][0]["outputs"][-1]["data"]
-    text = "> keep **this**\n\n**echo:latest**\n\nkeep **this**"
-    assert ["".join(kept[kind]) for kind in ("text/markdown", "text/plain")] == [text, text]
+    assert ["".join(kept[kind]) for kind in ("text/markdown", "text/plain")] == [KEPT, KEPT]
+
+
+def test_formulas_are_typeset_and_prices_are_not(chat: Locator):
+    ask(chat, FORMULAS)
+    text = chat.locator(".ollmlx-text")
+    expect(text.locator("mjx-container")).to_have_count(5)
+    expect(text.locator("mjx-container[display]")).to_have_count(2)
+    expect(text.locator("p").first).to_contain_text("$5 or $6")
+    assert text.locator("code").all_inner_texts() == [r"\(c\)"]
+    assert text.locator("mjx-container [href]").count() == 0
+    log = chat.get_by_role("log")
+    assert log.evaluate("(log) => log.scrollHeight - log.scrollTop - log.clientHeight") < 5
+
+
+def test_a_restarted_kernel_is_told_and_the_text_stays(chat: Locator, notebook: Notebook):
+    ask(chat, "before")
+    expect(chat.locator(".ollmlx-text")).to_have_text("before")
+    notebook.restart()
+    expect(chat.get_by_role("alert")).to_have_text(re.compile("Run the cell again"))
+    expect(chat.locator(".ollmlx-text")).to_have_text("before")
+    assert chat.get_by_label("Your question").evaluate(
+        "(field) => field.closest('[inert]') !== null"
+    )
+    notebook.run(1)
+    expect(chat.get_by_role("alert")).to_have_count(0)
+    ask(chat, "after")
+    expect(chat.locator(".ollmlx-text")).to_have_text("after")

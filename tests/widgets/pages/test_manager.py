@@ -1,5 +1,6 @@
 """`ollmlx.ModelManager` in JupyterLab, with a registry whose pace the tests set."""
 
+import hashlib
 import random
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.misbehaving import Misbehaving, misbehaving
 from tests.store.shelf import write_gguf
+from tests.toy import ToyModels
 from tests.widgets.browser import Notebook
 
 CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
@@ -28,8 +30,11 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Misbehaving]:
 
 @pytest.fixture(scope="module")
 def models(notebook: Notebook, folder: Path) -> Locator:
-    notebook.open(folder, "models.ipynb", "import ollmlx\nollmlx.ModelManager()")
-    notebook.run(1)
+    """While a cell runs that stood in line when the widget was made."""
+    cells = "import ollmlx\nollmlx.ModelManager()", "import time; time.sleep(600)"
+    notebook.open(folder, "models.ipynb", *cells)
+    notebook.begin_all()
+    expect(notebook.prompt(2)).to_have_text("[*]:")
     return notebook.widget("ollmlx-manager")
 
 
@@ -137,6 +142,47 @@ def test_a_conversion_is_asked_for_with_a_name_and_its_failure_is_told(models: L
     job = listed(models, "Jobs").first
     expect(job).to_contain_text("failed")
     expect(job.locator(".ollmlx-error")).to_contain_text("echo:latest has no weights to convert")
+
+
+def test_a_model_is_converted_and_quantised_with_progress(
+    models: Locator, server: httpx.Client, toy: ToyModels
+):
+    install(server, "toy", toy.gguf)
+    make(models, "toy:latest", "MLX", "as it is", "toy:latest-mlx")
+    expect(model(models, "toy:latest-mlx")).to_contain_text("MLX")
+    make(models, "toy:latest", "GGUF, quantised", "q8_0", "toy:latest-q8_0")
+    expect(model(models, "toy:latest-q8_0")).to_contain_text("Q8_0")
+    make(models, "toy:latest-mlx", "MLX, quantised", "int8", "toy:latest-mlx-int8")
+    expect(model(models, "toy:latest-mlx-int8")).to_contain_text("int8")
+    question = {"model": "toy:latest-mlx-int8", "prompt": "a", "options": {"num_predict": 1}}
+    server.post("/api/generate", json=question).raise_for_status()
+
+
+def install(server: httpx.Client, name: str, file: Path) -> None:
+    digest = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    server.post(f"/api/blobs/{digest}", content=file.read_bytes()).raise_for_status()
+    request = {"model": name, "files": {file.name: digest}, "stream": False}
+    server.post("/api/create", json=request).raise_for_status()
+
+
+def model(models: Locator, name: str) -> Locator:
+    delete = models.page.get_by_role("button", name=f"Delete {name}", exact=True)
+    return listed(models, "Installed models").filter(has=delete)
+
+
+def make(models: Locator, source: str, kind: str, level: str, name: str) -> None:
+    """Convert by hand, watch the job to its end, and take it off the list."""
+    models.get_by_role("button", name=f"Convert or quantise {source}", exact=True).click()
+    panel = models.get_by_role("group", name=f"Convert {source}", exact=True)
+    panel.get_by_label("What to make").select_option(kind)
+    panel.get_by_label("Quantisation").select_option(level)
+    panel.get_by_label("Name").fill(name)
+    panel.get_by_label("Name").press("Enter")
+    job = listed(models, "Jobs").filter(has_text=name)
+    expect(job.get_by_role("progressbar")).to_be_visible()
+    expect(job).to_contain_text("done", timeout=60_000)
+    job.get_by_role("button", name="Remove").click()
+    expect(job).to_have_count(0)
 
 
 def test_names_are_never_html(models: Locator, notebook: Notebook):

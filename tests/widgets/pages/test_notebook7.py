@@ -14,9 +14,12 @@ MODELS = "ollmlx.ModelManager()"
 
 @pytest.fixture(scope="module")
 def opened(notebook: Notebook, folder: Path) -> Notebook:
-    notebook.open(folder, "seven.ipynb", CHAT, MODELS, app="notebooks")
-    notebook.run(1)
-    notebook.run(2)
+    """While a cell runs that stood in line when the widgets were made."""
+    notebook.open(
+        folder, "seven.ipynb", CHAT, MODELS, "import time; time.sleep(600)", app="notebooks"
+    )
+    notebook.begin_all()
+    expect(notebook.prompt(3)).to_have_text("[*]:")
     return notebook
 
 
@@ -27,6 +30,9 @@ def test_it_chats_and_manages(opened: Notebook):
     expect(chat.locator(".ollmlx-text em")).to_have_text(["hello", "hello"])
     models = opened.widget("ollmlx-manager")
     expect(models.get_by_role("list", name="Running models")).to_contain_text("goes in")
+    chat.get_by_role("button", name="Keep the conversation").click()
+    expect(opened.page.locator(".jp-MarkdownOutput blockquote")).to_have_text("hello")
+    expect(opened.prompt(4)).to_have_text("[*]:")
 
 
 def test_a_narrow_page_puts_things_below_one_another(opened: Notebook):
@@ -52,6 +58,14 @@ def test_colours_follow_the_theme(opened: Notebook):
     opened.theme("JupyterLab Dark")
     ink, ground = (brightness(colour) for colour in chat.evaluate(colours))
     assert ink > ground
+
+
+def test_a_kernel_that_is_shut_down_is_told(opened: Notebook):
+    opened.shut_down()
+    for kind in ("ollmlx-chat", "ollmlx-manager"):
+        expect(opened.widget(kind).get_by_role("alert")).to_have_text(
+            re.compile("Run the cell again")
+        )
 
 
 def brightness(colour: str) -> float:

@@ -68,7 +68,7 @@ def test_telemetry_draws_what_a_model_does(opened: Notebook):
     opened.run(2)
     telemetry = opened.widget("ollmlx-telemetry")
     opened.run(3)
-    row = telemetry.locator("tbody tr")
+    row = telemetry.locator("tbody tr").filter(has_text="echo:latest")
     expect(row).to_contain_text(re.compile(r":latest.*\d{4,} tokens"))
     chart = telemetry.get_by_role("img", name=re.compile("^Tokens a second: .*:latest"))
     expect(chart.locator("polyline")).to_have_attribute("points", re.compile(r"240\.0,"))
