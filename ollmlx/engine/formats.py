@@ -34,6 +34,8 @@ _COMPILE = {
     "coerce_one_of": True,
     "json_allow_general_unicode_escapes": True,
 }
+_DEAD_END = "NoExtensionBias"
+"""llguidance's word where no token may come, as for a `$ref` that leads to itself."""
 _UNKNOWN_FORMAT = re.compile(r"Unknown format: (.+)")
 _RULE = re.compile(
     r"^[ \t]*[?!]?[A-Za-z_]\w*(?:\.-?\d+)?\s*(?:\[[^\]\n]*\]|\{[^}\n]*\})?\s*:", re.MULTILINE
@@ -148,9 +150,12 @@ def _bytes() -> LLTokenizer:
 
 
 def _checked(kind: str, grammar: str) -> str:
-    """Compile it once, so that it fails before the answer and not in it."""
+    """Compile it and take a first step, so that it fails before the answer and not in it."""
     try:
-        problem = LLMatcher(_bytes(), grammar, log_level=0, limits=LIMITS).get_error()
+        matcher = LLMatcher(_bytes(), grammar, log_level=0, limits=LIMITS)
+        if not matcher.is_error():
+            matcher.compute_bitmask()
+        problem = matcher.get_error().replace(_DEAD_END, "no answer is possible")
     except ValueError as error:  # half a surrogate pair
         raise BadRequest(f"invalid {kind} in format: {error}") from error
     # Special tokens are the model's own: its process knows them.
@@ -230,7 +235,12 @@ def _edit(schema: Any, change: Callable[[_Schema], _Schema]) -> Any:
 
 def _close(schema: _Schema) -> _Schema:
     """Only the properties named, unless others are asked for: llama.cpp's reading, and Ollama's."""
-    return {"additionalProperties": False, **schema} if "properties" in schema else schema
+    named, required = schema.get("properties"), schema.get("required", [])
+    if not isinstance(named, dict) or not isinstance(required, list):
+        return schema
+    if any(name not in named for name in required):
+        return schema
+    return {"additionalProperties": False, **schema}
 
 
 def _closable(schema: _Schema) -> bool:

@@ -64,6 +64,34 @@ def test_the_parts_of_a_join_stay_open(tokenizer: LLTokenizer) -> None:
     assert accepted(tokenizer, {"type": "object", "allOf": named}, '{"a": 1, "b": 2}')
 
 
+@pytest.mark.parametrize(
+    ("schema", "kept", "broken"),
+    [
+        ({"enum": [1, "a", None, [1], {"b": 2}]}, '{"b": 2}', '"b"'),
+        ({"const": None}, "null", "0"),
+        ({"type": ["string", "null"], "minLength": 2}, "null", '"é"'),
+        ({"type": "string", "format": "date-time"}, '"2020-01-01T00:00:00Z"', '"now"'),
+        ({"type": "object", "minProperties": 2}, '{"a":1,"b":2}', '{"a":1}'),
+        (
+            {"type": "array", "items": [{"type": "integer"}, {}], "maxItems": 2},
+            '[1, ""]',
+            '["", 1]',
+        ),
+        ({"type": "object", "properties": {"a": True, "b": False}}, '{"a": []}', '{"b": 1}'),
+        ({"type": "object", "properties": {}, "required": ["z"]}, '{"z": 1}', "{}"),
+        ({"patternProperties": {"^x": {"type": "integer"}}}, '{"x1": 1}', '{"x1": ""}'),
+        ({"properties": {"c": {"$ref": "#"}}, "type": "object"}, '{"c": {"c": {}}}', '{"c": 1}'),
+        ({"allOf": [{"type": "integer", "minimum": 3}, {"maximum": 5}]}, "4", "6"),
+        ({"enum": [f"v{number}" for number in range(5000)]}, '"v4999"', '"v5000"'),
+    ],
+)
+def test_a_schemas_words_are_kept(
+    tokenizer: LLTokenizer, schema: dict[str, Any], kept: str, broken: str
+) -> None:
+    assert accepted(tokenizer, schema, kept)
+    assert not accepted(tokenizer, schema, broken)
+
+
 def test_white_space_is_bounded(tokenizer: LLTokenizer) -> None:
     assert accepted(tokenizer, "json", '{\n\n    "a": 1\n}')
     assert not accepted(tokenizer, "json", '{   "a": 1}')
@@ -115,6 +143,12 @@ def test_other_formats_are_refused_in_ollamas_words(format: Any, quoted: str) ->
         ({"type": "object", "properties": {"a": {"if": {}}}}, "if"),
         ({"type": "strng"}, "strng"),
         ({"$ref": "#/$defs/gone"}, "gone"),
+        ({"$ref": "#"}, "no answer is possible"),
+        ({"type": "object", "propertyNames": {"pattern": "a"}}, "propertyNames"),
+        ({"type": "object", "dependentRequired": {"a": ["b"]}}, "dependentRequired"),
+        ({"type": "string", "pattern": "^(?=a)"}, "look-around"),
+        ({"enum": []}, "Unsatisfiable"),
+        ({"type": "object", "properties": {"a": False}, "required": ["a"]}, "'a'"),
     ],
 )
 def test_a_schema_that_cannot_be_kept_is_refused_by_name(
