@@ -27,6 +27,8 @@ def convert(source: Path, target: Path, model: Path) -> None:
             "converting an adapter to GGUF needs the package gguf: pip install gguf"
         ) from error
     found, adapter = header(model), peft.read(source)
+    if adapter.dora:
+        raise NotConvertible("an adapter with use_dora cannot be converted to GGUF")
     if grouped_heads in architecture(found.arch).transforms:
         raise NotConvertible(f"adapters of {found.arch} cannot be converted to GGUF")
     writer = gguf.GGUFWriter(target, found.arch)
@@ -34,12 +36,12 @@ def convert(source: Path, target: Path, model: Path) -> None:
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, adapter.alpha)
     names = gguf.get_tensor_name_map(_number(found), int(found.key("block_count", 0)))
-    for module, a, b in adapter.pairs():
-        name = names.get_name(f"{module}.weight", (".weight",))
+    for told in adapter.modules():
+        name = names.get_name(f"{told.module}.weight", (".weight",))
         if name is None:
-            raise NotConvertible(f"{found.arch} has no place for {module}")
-        writer.add_tensor(f"{name}.lora_a", np.ascontiguousarray(a))
-        writer.add_tensor(f"{name}.lora_b", np.ascontiguousarray(_turned(found, name, b)))
+            raise NotConvertible(f"{found.arch} has no place for {told.module}")
+        writer.add_tensor(f"{name}.lora_a", np.ascontiguousarray(told.a))
+        writer.add_tensor(f"{name}.lora_b", np.ascontiguousarray(_turned(found, name, told.b)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -36,10 +36,12 @@ def convert(source: Path, target: Path, model: Path) -> None:
 
 def _from_peft(adapter: peft.Peft, target: Path) -> None:
     arrays, keys = {}, set()
-    for module, a, b in adapter.pairs():
-        keys.add(peft.in_layer(module))
-        arrays[f"{module}.lora_a"] = mx.array(np.ascontiguousarray(a.T))
-        arrays[f"{module}.lora_b"] = mx.array(np.ascontiguousarray(b.T))
+    for told in adapter.modules():
+        keys.add(peft.in_layer(told.module))
+        arrays[f"{told.module}.lora_a"] = mx.array(np.ascontiguousarray(told.a.T))
+        arrays[f"{told.module}.lora_b"] = mx.array(np.ascontiguousarray(told.b.T))
+        if told.magnitude is not None:
+            arrays[f"{told.module}.m"] = mx.array(told.magnitude)
     mx.save_safetensors(str(target / WEIGHTS), arrays)
     parameters = {
         "rank": adapter.rank,
@@ -48,7 +50,8 @@ def _from_peft(adapter: peft.Peft, target: Path) -> None:
         "keys": sorted(keys),
     }
     # mlx-lm counts layers from the end, and takes 0 for all of them.
-    config = {"fine_tune_type": "lora", "num_layers": 0, "lora_parameters": parameters}
+    kind = "dora" if adapter.dora else "lora"
+    config = {"fine_tune_type": kind, "num_layers": 0, "lora_parameters": parameters}
     (target / peft.CONFIG).write_text(json.dumps(config, indent=1))
 
 

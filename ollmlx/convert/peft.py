@@ -1,4 +1,5 @@
-"""A LoRA adapter as the library PEFT saves it: two small matrices for each layer it adapts.
+"""A LoRA adapter as the library PEFT saves it: two small matrices for each module it adapts, with
+DoRA the magnitudes of its rows too.
 
 Source: https://huggingface.co/docs/peft/developer_guides/checkpoint.
 """
@@ -17,10 +18,26 @@ from ollmlx.store.safetensors import read_numbers
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-_NAME = re.compile(r"base_model\.model\.(.+)\.lora_([AB])(?:\.\w+)?\.weight")
+_NAME = re.compile(
+    r"base_model\.model\.(.+)\.lora_(?:([AB])(?:\.\w+)?\.weight|magnitude_vector(?:\.weight)?)"
+)
 _LAYER = re.compile(r".*?\blayers\.(\d+)\.(.+)")
-_UNHEARD = ("use_dora", "modules_to_save", "alpha_pattern", "rank_pattern", "fan_in_fan_out")
+_UNHEARD = ("modules_to_save", "alpha_pattern", "rank_pattern", "fan_in_fan_out")
 """Settings that change what the matrices mean, or add others."""
+_MAGNITUDE = "magnitude"
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What is told of one module."""
+
+    module: str
+    a: Floats
+    """[rank, inputs]"""
+    b: Floats
+    """[outputs, rank]"""
+    magnitude: Floats | None
+    """[outputs]: the norms that the adapted rows are to have, of DoRA."""
 
 
 @dataclass(frozen=True)
@@ -29,28 +46,32 @@ class Peft:
     rank: int
     alpha: float
     """As llama.cpp takes it: the adapter counts `alpha / rank`."""
+    dora: bool
 
     @property
     def scale(self) -> float:
         return self.alpha / self.rank
 
-    def pairs(self) -> Iterator[tuple[str, Floats, Floats]]:
-        """The name of a module, A as (rank, inputs), B as (outputs, rank).
-
-        Raises `NotConvertible`, `BadDocument` or `OSError`.
-        """
+    def modules(self) -> Iterator[Adapted]:
+        """Raises `NotConvertible`, `BadDocument` or `OSError`."""
         found: dict[str, dict[str, Floats]] = {}
         for name, numbers in read_numbers(self.folder / WEIGHTS):
             match = _NAME.fullmatch(name)
-            if match is None or numbers.ndim != 2 or not _LAYER.fullmatch(match[1]):
+            if match is None or not _LAYER.fullmatch(match[1]):
                 raise NotConvertible(f"the adapter holds {name}: only LoRA of layers is supported")
-            found.setdefault(match[1], {})[match[2]] = numbers
-        for module, pair in found.items():
-            if set(pair) != {"A", "B"}:
-                raise NotConvertible(f"the adapter of {module} is not whole")
-            if pair["A"].shape[0] != self.rank or pair["B"].shape[1] != self.rank:
-                raise NotConvertible(f"the adapter of {module} is not of rank {self.rank}")
-            yield module, pair["A"], pair["B"]
+            found.setdefault(match[1], {})[match[2] or _MAGNITUDE] = numbers
+        for module, parts in found.items():
+            yield self._adapted(module, parts)
+
+    def _adapted(self, module: str, parts: dict[str, Floats]) -> Adapted:
+        if set(parts) != {"A", "B", _MAGNITUDE} - ({_MAGNITUDE} if not self.dora else set()):
+            raise NotConvertible(f"the adapter of {module} is not whole")
+        a, b, magnitude = parts["A"], parts["B"], parts.get(_MAGNITUDE)
+        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != self.rank or b.shape[1] != self.rank:
+            raise NotConvertible(f"the adapter of {module} is not of rank {self.rank}")
+        if magnitude is not None and magnitude.size != len(b):
+            raise NotConvertible(f"the adapter of {module} has {magnitude.size} magnitudes")
+        return Adapted(module, a, b, None if magnitude is None else magnitude.reshape(-1))
 
 
 def read(folder: Path) -> Peft:
@@ -64,13 +85,14 @@ def read(folder: Path) -> Peft:
     if not (folder / WEIGHTS).is_file():
         raise NotConvertible(f"the adapter has no {WEIGHTS}")
     rank, alpha = _positive(config, "r"), _positive(config, "lora_alpha")
-    return Peft(folder, int(rank), alpha * math.sqrt(rank) if config.get("use_rslora") else alpha)
+    scaled = alpha * math.sqrt(rank) if config.get("use_rslora") else alpha
+    return Peft(folder, int(rank), scaled, bool(config.get("use_dora")))
 
 
 def in_layer(module: str) -> str:
     """`self_attn.q_proj` of `model.layers.3.self_attn.q_proj`."""
     match = _LAYER.fullmatch(module)
-    assert match, "`pairs` gives only such modules"
+    assert match, "`modules` gives only such modules"
     return match[2]
 
 

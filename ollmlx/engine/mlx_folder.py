@@ -17,6 +17,7 @@ from mlx_lm.utils import load_adapters, load_model
 
 from ollmlx import sight
 from ollmlx.engine.backend import Report
+from ollmlx.engine.mlx_dora import settle
 from ollmlx.errors import LoadFailed
 
 # What MLX and mlx-lm raise for a bad file, a bad config, a missing tensor and too little memory.
@@ -108,6 +109,7 @@ def load_weights(
         model, _ = lazy(folder, config)
         for adapter in _checked(adapters):
             model = load_adapters(model, adapter)
+            settle(model)
         if mx.default_device() == mx.cpu:
             # Half precision is emulated on x86: 6 (bfloat16) to 35 (float16) times slower.
             model.set_dtype(mx.float32)

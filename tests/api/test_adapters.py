@@ -1,6 +1,7 @@
 """Adapters of PEFT's on both engines: the same matrices change the same answers."""
 
 import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import gguf
 import httpx
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tests.api.creating import create, serving, upload, upload_folder
 from tests.toy import FEED_FORWARD, HEAD, HIDDEN, KV_HEADS, LAYERS, ToyModels
 
 RANK, ALPHA = 4, 8
+WEIGHTS = "adapter_model.safetensors"
 OUTPUTS = {
     "self_attn.q_proj": HIDDEN,
     "self_attn.k_proj": KV_HEADS * HEAD,
@@ -82,6 +84,33 @@ async def test_an_adapter_means_the_same_on_both_engines(client, toy: ToyModels,
     assert copied.status_code == 200
     await create(client, model="mlx3", **{"from": "mlx2"}, system="x")
     assert await likeliest(client, "mlx3") == right
+
+
+async def test_an_adapter_with_magnitudes_means_what_its_paper_says(
+    client, toy: ToyModels, peft: Path, tmp_path: Path
+):
+    """DoRA: rows of the sum of both have the norms that the adapter tells."""
+    adapter, weights = load_file(peft / WEIGHTS), load_file(toy.mlx / "model.safetensors")
+    for name in [name for name in adapter if name.endswith("lora_A.weight")]:
+        b = adapter[name.replace("lora_A", "lora_B")]
+        module = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+        magnitude = np.linspace(0.5, 3, len(b), dtype=np.float32)
+        adapter[f"base_model.model.{module}.lora_magnitude_vector"] = magnitude
+        rows = weights[f"{module}.weight"] + ALPHA / RANK * b @ adapter[name]
+        rows *= (magnitude / np.linalg.norm(rows, axis=1))[:, None]
+        weights[f"{module}.weight"] = rows
+    save_file(adapter, peft / WEIGHTS)
+    config = json.loads((peft / "adapter_config.json").read_text())
+    (peft / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
+    merged = Path(shutil.copytree(toy.mlx, tmp_path / "merged"))
+    save_file(weights, merged / "model.safetensors", {"format": "mlx"})
+    expected = await likeliest(client, str(merged))
+    files, told = await upload_folder(client, toy.mlx), await upload_folder(client, peft)
+    frames = await create(client, files=files, adapters=told)
+    assert frames[-1] == {"status": "success"}
+    said = await likeliest(client, "made")
+    assert [token for token, _ in said] == [token for token, _ in expected]
+    assert [p for _, p in said] == pytest.approx([p for _, p in expected], abs=1e-3)
 
 
 async def test_an_adapter_as_gguf_is_a_layer(client, toy: ToyModels, tmp_path: Path):
