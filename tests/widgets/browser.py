@@ -28,6 +28,38 @@ ROOT = Path(__file__).parents[2]
 PLACE = "share/jupyter/labextensions/"
 NOT_OURS = ("favicon", "Failed to load resource", "ResizeObserver")
 """What JupyterLab itself says in the console."""
+HARD_TO_READ = """() => {
+  const point = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const laid = (colours) => {
+    point.clearRect(0, 0, 1, 1);
+    for (const colour of colours) {
+      point.fillStyle = colour;
+      point.fillRect(0, 0, 1, 1);
+    }
+    return [...point.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const luminance = (colour) => {
+    const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    const [red, green, blue] = colour.map((part) => linear(part / 255));
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const found = [];
+  for (const element of document.querySelectorAll(".ollmlx *")) {
+    const own = [...element.childNodes].filter(({ nodeType }) => nodeType === Node.TEXT_NODE);
+    const text = own.map(({ data }) => data).join("").trim();
+    if (!text || !element.checkVisibility() || element.matches(":disabled, option")) continue;
+    const grounds = [];
+    for (let node = element; node; node = node.parentElement) {
+      grounds.unshift(getComputedStyle(node).backgroundColor);
+    }
+    const ground = luminance(laid(grounds));
+    const ink = luminance(laid([...grounds, getComputedStyle(element).color]));
+    const ratio = (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+    if (ratio < 4.5) found.push([text, ratio.toFixed(2)]);
+  }
+  return found;
+}"""
+"""Texts of widgets with less contrast than 4.5, WCAG's least (1.4.3), of what can be used."""
 _SHOWN = "window.jupyterapp.shell.currentWidget"
 
 

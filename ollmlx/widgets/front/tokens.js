@@ -57,7 +57,7 @@ class TokensView {
         role: "option",
         "aria-selected": "false",
         "aria-label": `${visible(text)}, ${percent(probability)}`,
-        style: `background: color-mix(in srgb, var(--warn) ${share}%, transparent)`,
+        style: `background: color-mix(in srgb, var(--heat) ${share}%, transparent)`,
         "data-index": String(index),
       },
       visible(text),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.widgets.browser import Notebook
+from tests.widgets.browser import HARD_TO_READ, Notebook
 
 CHAT = "import ollmlx\nollmlx.Chat('echo', compare='parrot')"
 MODELS = "ollmlx.ModelManager()"
@@ -55,9 +55,11 @@ def test_colours_follow_the_theme(opened: Notebook):
     )
     ink, ground = (brightness(colour) for colour in chat.evaluate(colours))
     assert ink < ground
+    assert opened.page.evaluate(HARD_TO_READ) == []
     opened.theme("JupyterLab Dark")
     ink, ground = (brightness(colour) for colour in chat.evaluate(colours))
     assert ink > ground
+    assert opened.page.evaluate(HARD_TO_READ) == []
 
 
 def test_a_kernel_that_is_shut_down_is_told(opened: Notebook):
