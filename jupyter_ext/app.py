@@ -23,7 +23,7 @@ from jupyter_ext.handlers import at_root, below_prefix
 from ollmlx import __version__
 from ollmlx.errors import BadRequest
 from ollmlx.room import Room
-from ollmlx.settings import Settings, from_environment, is_loopback, parse_host
+from ollmlx.settings import Settings, from_environment, is_loopback, listening
 
 _PULSE_MS = 15_000
 
@@ -327,7 +327,7 @@ class OllmlxApp(ExtensionApp):
 
 def _door_of_environment() -> tuple[str, int]:
     """OLLAMA_HOST may name a server elsewhere: only a loopback address is for our door."""
-    _, host, port, _ = parse_host(os.environ.get("OLLAMA_HOST", ""))
+    host, port = listening()
     return (host, port) if is_loopback(host) else ("127.0.0.1", 11434)
 
 

@@ -117,10 +117,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     cache_type = text("OLLAMA_KV_CACHE_TYPE", "f16") or "f16"
     if cache_type not in ("f16", "q8_0", "q4_0"):
         raise BadRequest(f"OLLAMA_KV_CACHE_TYPE must be f16, q8_0 or q4_0, not {cache_type!r}")
-    try:
-        _, host, port, _ = parse_host(text("OLLAMA_HOST"))
-    except BadRequest as error:
-        raise BadRequest(f"OLLAMA_HOST: {error}") from error
+    host, port = listening(environment)
     return Settings(
         host=host,
         port=port,
@@ -139,6 +136,15 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         noprune=bool(flag("OLLAMA_NOPRUNE")),
         debug=bool(flag("OLLAMA_DEBUG")),
     )
+
+
+def listening(environment: Mapping[str, str] = os.environ) -> tuple[str, int]:
+    """Host and port of OLLAMA_HOST, where a server listens.  Raises `BadRequest` naming it."""
+    try:
+        _, host, port, _ = parse_host(environment.get("OLLAMA_HOST", ""))
+    except BadRequest as error:
+        raise BadRequest(f"OLLAMA_HOST: {error}") from error
+    return host, port
 
 
 def parse_host(text: str) -> tuple[str, str, int, str]:

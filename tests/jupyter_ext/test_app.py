@@ -215,6 +215,12 @@ def test_a_value_that_cannot_be_meant_is_named():
         OllmlxApp(keep_alive="soon").read_settings()
 
 
+def test_an_address_that_cannot_be_meant_is_an_error_that_names_its_variable(monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", "1.2.3.4:-1")
+    with pytest.raises(TraitError, match="OLLAMA_HOST"):
+        OllmlxApp().read_settings()
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
