@@ -17,6 +17,13 @@ LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
 """Of a lexer's states each takes up to 2 kB; the other bounds are llguidance's own."""
 _MOST_KEPT = 16
 """Compiled grammars: the rows of a table come with one and the same."""
+_FEW = 8
+"""Tokens that are less than such a part of the vocabulary are handled one by one."""
+_BYTES = np.arange(256, dtype=np.uint8).reshape(-1, 1)
+_BOUNDS = np.where(
+    np.unpackbits(_BYTES, axis=1, bitorder="little"), np.float32(np.inf), np.float32(-np.inf)
+)
+"""float32 [256, 8]: what the logits of eight tokens may be at most, by their bits in a mask."""
 _TAG = re.compile("\ue000(.*?)\ue001")
 _SPECIAL = re.compile(r"(?:^| )(<\[\d+\]>.*)")
 _UNTIL = re.compile("\ue002(.*?)\ue003")
@@ -49,36 +56,47 @@ class Matcher:
         self._words = np.zeros((tokenizer.vocab_size + 31) // 32, np.uint32)
         self._shared = min(tokenizer.vocab_size, num_vocab)
         self._mask = np.zeros(num_vocab, np.bool_)
+        self._bounds = np.full(max(32 * len(self._words), num_vocab), -np.inf, np.float32)
         self._fresh = False
-        self._choices: tuple[NDArray[np.intp], bool] | None = None
+        self._few: NDArray[np.intp] | None = None
         self.finished = self._matcher.is_stopped()
+
+    def find(self) -> None:
+        """Find what may come next.  Raises `BadRequest` where the grammar is too complex."""
+        if self._fresh:
+            return
+        self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        self._check()
+        bits = np.unpackbits(self._words.view(np.uint8), bitorder="little")
+        self._mask[: self._shared] = bits[: self._shared]
+        few = _FEW * np.count_nonzero(self._mask) <= len(self._mask)
+        self._few = np.flatnonzero(self._mask) if few else None
+        if not few:
+            whole = self._bounds[: 32 * len(self._words)].reshape(-1, 8)
+            # A table of bytes: the ids of many tokens take three times as long to find.
+            np.take(_BOUNDS, self._words.view(np.uint8), axis=0, out=whole, mode="clip")
+        self._fresh = True
 
     def allowed(self) -> NDArray[np.bool_]:
         """Which token may come next, over `num_vocab`; only end tokens when finished.
 
-        Overwritten by the next step.  Raises `BadRequest` where the grammar is too complex.
+        Overwritten by the next step.  Raises as `find` does.
         """
-        if not self._fresh:
-            self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
-            self._check()
-            bits = np.unpackbits(self._words.view(np.uint8), bitorder="little")
-            self._mask[: self._shared] = bits[: self._shared]
-            self._fresh = True
+        self.find()
         return self._mask
 
-    def choices(self) -> tuple[NDArray[np.intp], bool]:
-        """The same as token ids: those allowed and True, or the others and False where these are
-        fewer.  Raises as `allowed` does.
-        """
-        if self._choices is None:
-            mask = self.allowed()
-            few = 2 * np.count_nonzero(mask) <= len(mask)
-            self._choices = np.flatnonzero(mask if few else ~mask), bool(few)
-        return self._choices
+    def few(self) -> NDArray[np.intp] | None:
+        """The same as token ids where they are few, else None.  Raises as `find` does."""
+        self.find()
+        return self._few
+
+    def strike(self, logits: NDArray[np.float32]) -> None:
+        """Where they are not few: make the logits of all others -inf, in place."""
+        np.minimum(logits, self._bounds[: len(logits)], out=logits)
 
     def consume(self, token: int) -> None:
-        """Go on by an allowed token that is not an end token.  Raises as `allowed` does."""
-        self._fresh, self._choices = False, None
+        """Go on by an allowed token that is not an end token.  Raises as `find` does."""
+        self._fresh = False
         self._matcher.consume_token(token)
         self._check()
         self.finished = self._matcher.is_stopped()

@@ -56,7 +56,7 @@ class Cache:
         usable = prompt[: media.without_cut(prompt, len(prompt) - 1)]
         length, donor = max(
             ((self._reusable(h, usable), h) for h in [*self._sequences, *self._parking.parked]),
-            key=lambda scored: (scored[0], not self._is_busy(scored[1]), scored[1].last_use),
+            key=lambda scored: (scored[0], _nearness(scored[1]), scored[1].last_use),
         )
         target = self._target(donor, length)
         self._park_idle(target, donor, length)
@@ -172,7 +172,9 @@ class Cache:
         size = len(sequence.tokens)
         ends = [*sequence.starts[1:], size]
         if self.rewinds:
-            worth = worth_saving(ends, self._parking.saving, self._pace.cost)
+            others = (h for h in [*self._sequences, *self._parking.parked] if h is not sequence)
+            held = max((other.in_common(sequence.tokens) for other in others), default=0)
+            worth = worth_saving(ends, held, self._parking.saving, self._pace.cost)
             size = media.without_cut(sequence.tokens, max(worth, least))
         if size < len(sequence.tokens):
             self._cut(sequence, size)
@@ -211,6 +213,14 @@ class Cache:
         last = media.positions(kept[: media.last_begins(kept)])
         there: int = llama.llama_memory_seq_pos_max(self._memory, sequence.id)
         return last <= there < end
+
+
+def _nearness(held: Held) -> int:
+    """How little it takes to start from it: going on is nothing, sharing the cells of one that
+    runs about as little, and a parked copy has to be brought back."""
+    if not isinstance(held, Sequence):
+        return 0
+    return 1 if held.busy else 2
 
 
 def _mostly(held: Held, length: int) -> bool:

@@ -90,13 +90,14 @@ class Parking:
         return bool(read)
 
 
-def worth_saving(ends: list[int], saving: float, reading: float) -> int:
+def worth_saving(ends: list[int], held: int, saving: float, reading: float) -> int:
     """Of a sequence whose pieces have those `ends`, how many tokens at the start to save: the rest
-    is read again sooner.  In seconds: `saving` a piece, `reading` a token.
+    is read again sooner.  `held` are there without it.  In seconds: `saving` a piece, `reading` a
+    token.
     """
-    gains = [end * reading - pieces * saving for pieces, end in enumerate(ends, 1)]
+    gains = [(end - held) * reading - pieces * saving for pieces, end in enumerate(ends, 1)]
     best = max(range(len(ends)), key=gains.__getitem__)
-    return ends[best] if saving == 0 or gains[best] > 0 else 0
+    return ends[best] if gains[best] > 0 else 0
 
 
 def _bytes(state: NDArray[np.uint8]) -> "ctypes._Pointer[ctypes.c_uint8]":

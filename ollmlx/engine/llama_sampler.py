@@ -61,7 +61,7 @@ class Sampler:
         """Find what the grammar allows next, while the device still computes the logits."""
         if self._matcher:
             with suppress(OllmlxError):  # told by `choose`: a matcher that failed stays so
-                self._matcher.choices()
+                self._matcher.find()
 
     def choose(self, context: Context, row: int) -> Choice:
         """Take the next token from a row of logits.  Raises `OllmlxError` if the grammar fails."""
@@ -71,15 +71,7 @@ class Sampler:
             logits[self._biased] += self._bias
         if self._penalties:
             self._penalties.apply(logits)
-        allowed = self._narrow(logits) if self._matcher else None
-        if self._chain is None:
-            token = int(logits.argmax() if allowed is None else allowed[logits[allowed].argmax()])
-        elif allowed is not None:
-            token = self._apply(logits, allowed)
-        elif 0 < self._top_k < len(logits):
-            token = self._apply(logits, likeliest(logits, self._top_k))
-        else:
-            token = llama.llama_sampler_sample(self._chain, context.handle, row)
+        token = self._token(context, row, logits)
         if self._penalties:
             self._penalties.see(token)
         ends = token in self._model.end_tokens
@@ -95,14 +87,27 @@ class Sampler:
             llama.llama_sampler_free(self._chain)
             self._chain = None
 
-    def _narrow(self, logits: NDArray[np.float32]) -> NDArray[np.intp] | None:
-        """The allowed tokens, if few; otherwise the others are struck out of the logits."""
-        assert self._matcher
-        tokens, are_allowed = self._matcher.choices()
-        if are_allowed:
-            return tokens
-        logits[tokens] = -np.inf
-        return None
+    def _token(self, context: Context, row: int, logits: NDArray[np.float32]) -> int:
+        few = self._matcher.few() if self._matcher else None
+        if self._chain is None:
+            return self._best(logits, few)
+        if few is not None:
+            return self._apply(logits, few)
+        if self._matcher:
+            self._matcher.strike(logits)
+        if 0 < self._top_k < len(logits):
+            return self._apply(logits, likeliest(logits, self._top_k))
+        token: int = llama.llama_sampler_sample(self._chain, context.handle, row)
+        return token
+
+    def _best(self, logits: NDArray[np.float32], few: NDArray[np.intp] | None) -> int:
+        if few is not None:
+            return int(few[logits[few].argmax()])
+        token = int(logits.argmax())
+        if self._matcher and not self._matcher.allowed()[token]:
+            self._matcher.strike(logits)
+            return int(logits.argmax())
+        return token
 
     def _apply(self, logits: NDArray[np.float32], allowed: NDArray[np.intp]) -> int:
         """Sample among some tokens only: far cheaper than llama.cpp's own grammar sampler."""

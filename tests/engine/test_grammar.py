@@ -40,15 +40,29 @@ def test_a_token_that_was_not_allowed_is_an_error_not_a_crash(tokenizer: LLToken
         matcher.consume(ord("A"))
 
 
-def test_choices_are_the_fewer_of_those_allowed_and_those_not(tokenizer: LLTokenizer) -> None:
+@pytest.mark.parametrize("num_vocab", [200, 262, 512])
+def test_few_tokens_are_named_and_of_many_the_others_are_struck_out(
+    tokenizer: LLTokenizer, num_vocab: int
+) -> None:
     text = {"type": "regex", "pattern": '"[^"]*"'}
-    matcher = Matcher(tokenizer, from_format(text), tokenizer.vocab_size)
-    assert [part if isinstance(part, bool) else part.tolist() for part in matcher.choices()] == [
-        [ord('"')],
-        True,
-    ]
-    matcher.consume(ord('"'))
-    forbidden, allowed = matcher.choices()
-    assert not allowed
-    assert sorted(forbidden) == np.flatnonzero(~matcher.allowed()).tolist()
-    assert tokenizer.eos_token in forbidden
+    matcher = Matcher(tokenizer, from_format(text), num_vocab)
+    few = matcher.few()
+    assert few is not None
+    assert few.tolist() == [ord('"')]
+    for byte in b'"a':
+        matcher.consume(byte)
+        assert matcher.few() is None
+    logits = np.arange(num_vocab, dtype=np.float32)
+    struck = np.where(matcher.allowed(), logits, -np.inf)
+    matcher.strike(logits)
+    assert (logits == struck).all()
+    assert not matcher.allowed()[255:].any()
+
+
+def test_matchers_of_one_grammar_go_their_own_ways(tokenizer: LLTokenizer) -> None:
+    grammar = from_format({"type": "choice", "choices": ["abc", "bcd"]})
+    first, second = (Matcher(tokenizer, grammar, 256) for _ in range(2))
+    first.consume(ord("a"))
+    second.consume(ord("b"))
+    assert [np.flatnonzero(m.allowed()).tolist() for m in (first, second)] == [[98], [99]]
+    assert Matcher(tokenizer, grammar, 256).allowed()[ord("a")]

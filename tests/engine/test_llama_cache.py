@@ -83,19 +83,33 @@ def test_finished_answers_do_not_lie_in_the_cells_that_running_ones_walk_over(
 
 
 @pytest.mark.parametrize(
-    ("ends", "saving", "worth"),
+    ("ends", "held", "saving", "worth"),
     [
-        ([100], 50, 100),
-        ([100], 200, 0),
-        ([100, 101, 102, 103], 50, 100),
-        ([100, 101, 102, 300], 50, 300),
-        ([100, 101, 102, 103], 0, 103),
+        ([100], 0, 50, 100),
+        ([100], 60, 50, 0),
+        ([100], 0, 200, 0),
+        ([100, 101, 102, 103], 0, 50, 100),
+        ([100, 101, 102, 300], 0, 50, 300),
+        ([100, 101, 102, 103], 0, 0, 103),
+        ([100, 101, 102, 103], 103, 0, 0),
     ],
 )
 def test_what_is_read_again_sooner_than_saved_is_not_saved(
-    ends: list[int], saving: float, worth: int
+    ends: list[int], held: int, saving: float, worth: int
 ) -> None:
-    assert worth_saving(ends, saving, reading=1) == worth
+    assert worth_saving(ends, held, saving, reading=1) == worth
+
+
+def test_of_rows_that_begin_alike_only_one_is_saved(opened: Open) -> None:
+    backend, start = opened(num_parallel=4), words(1, 100)
+    assert backend._scheduler is not None
+    cache = backend._scheduler._cache
+    cache._parking.saving = 50 * cache._pace.cost  # as on a GPU, where copies are slow
+    answer(backend, Generate(0, start + words(0, 10), 5, GREEDY))
+    for row in range(1, 13):
+        backend.submit(Generate(row, start + words(row, 10), 5 + row % 3, GREEDY))
+    assert {cached(row) for row in drive(backend).values()} == {100}
+    assert len(cache._parking.parked) <= 1
 
 
 def test_where_saving_is_slow_answers_written_side_by_side_keep_their_prompts(
