@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Protocol
 
 from ollmlx.api.jobs import Jobs
+from ollmlx.api.responses_kept import Kept
 from ollmlx.api.sharing import Sharing
 from ollmlx.engine.news import News
 from ollmlx.engine.pool import Pool
@@ -41,6 +42,10 @@ class Engine:
     @cached_property
     def jobs(self) -> Jobs:
         return Jobs(self.news, JobFiles(self.settings.models))
+
+    @cached_property
+    def responses(self) -> Kept:
+        return Kept()
 
 
 @dataclass(frozen=True)

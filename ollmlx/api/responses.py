@@ -35,26 +35,28 @@ SEARCH = native.Tool(
 
 
 async def responses(engine: Engine, request: wire.ResponsesRequest) -> Answer:
-    if request.previous_response_id or request.conversation:
+    if request.conversation:
         raise Malformed(
-            "previous_response_id and conversation are not supported: responses are not stored,"
-            " so send the whole conversation as input"
+            "conversation is not supported: send previous_response_id, or all of it as input"
         )
-    frames = generate.chats(engine, _native(request))
+    previous = request.previous_response_id
+    before = engine.responses.items(previous) if previous else []
+    frames = generate.chats(engine, _native(request, before))
+    output = Output(request, before, engine.responses)
     if request.stream:
-        telling = Telling(Output(request))
+        telling = Telling(output)
         return Stream(telling.events(frames), "events", telling.failure)
     answer = await generate.fold(frames)
     assert answer
-    return whole(Output(request).whole(answer))
+    return whole(output.whole(answer))
 
 
-def _native(request: wire.ResponsesRequest) -> native.ChatRequest:
+def _native(request: wire.ResponsesRequest, before: list[Any]) -> native.ChatRequest:
     effort = request.reasoning.effort if request.reasoning else ""
     choice, tools = chosen.tool_choice(request.tool_choice, _tools(request.tools))
     return native.ChatRequest(
         model=request.model,
-        messages=native_messages(request),
+        messages=native_messages(request, before),
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=request.parallel_tool_calls,

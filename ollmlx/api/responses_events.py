@@ -88,7 +88,7 @@ class Telling:
             yield from self._say(said.content, frame.logprobs)
         if frame.done:
             yield from self._close()
-            ended = self._output.response("completed", self._items, usage(frame))
+            ended = self._output.completed(self._items, usage(frame))
             yield self._event("response.completed", response=in_order(ended))
 
     def _event(self, kind: str, **fields: Any) -> wire.Event:

@@ -11,22 +11,27 @@ from ollmlx.wire.native import Message, ToolCall, ToolCallFunction
 _NO_LIST = "json: cannot unmarshal {} into Go value of type []json.RawMessage"
 
 
-def native_messages(request: wire.ResponsesRequest) -> list[Message]:
-    """Raises `Malformed` naming the item."""
+def native_messages(request: wire.ResponsesRequest, before: list[Any]) -> list[Message]:
+    """`before` are the items that the input goes on from.  Raises `Malformed` naming the item."""
     conversation = _Conversation()
     if request.instructions:
         conversation.messages.append(Message("system", request.instructions))
-    match request.input:
-        case None | "":
-            pass
-        case str(text):
-            conversation.messages.append(Message("user", text))
-        case [*items]:
-            for index, item in enumerate(items):
-                conversation.take(index, item, items[index + 1 : index + 2])
-        case wrong:
-            raise Malformed(f"input must be a string or array: {_NO_LIST.format(json_kind(wrong))}")
+    items = [*before, *input_items(request.input)]
+    for index, item in enumerate(items):
+        conversation.take(index - len(before), item, items[index + 1 : index + 2])
     return conversation.ended()
+
+
+def input_items(said: Any) -> list[Any]:
+    """Raises `Malformed`."""
+    match said:
+        case None | "":
+            return []
+        case str(text):
+            return [{"role": "user", "content": text}]
+        case [*items]:
+            return items
+    raise Malformed(f"input must be a string or array: {_NO_LIST.format(json_kind(said))}")
 
 
 class _Conversation:

@@ -2,11 +2,15 @@
 
 import json
 import random
+import secrets
 import time
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 
 from ollmlx.api.openai import called_tools
+from ollmlx.api.responses_input import input_items
+from ollmlx.api.responses_kept import Kept
 from ollmlx.errors import Forbidden
 from ollmlx.wire import native, openai
 from ollmlx.wire import responses as wire
@@ -14,10 +18,12 @@ from ollmlx.wire.encode import number
 
 
 class Output:
-    """The answer to one request."""
+    """The answer to one request, whose input goes on from the items `before`."""
 
-    def __init__(self, request: wire.ResponsesRequest) -> None:
-        self.id = f"resp_{new_number()}"
+    def __init__(self, request: wire.ResponsesRequest, before: list[Any], kept: Kept) -> None:
+        # Whoever knows it can go on with the conversation, so it is longer than Ollama's.
+        self.id = f"resp_{secrets.randbelow(10**18)}"
+        self._before, self._kept = before, kept
         self.message_id = f"msg_{new_number()}"
         self.searches = any(tool.type == "web_search" for tool in request.tools)
         self._request, self._created = request, int(time.time())
@@ -33,7 +39,7 @@ class Output:
             items.append(call_item(f"fc_{self.id}_{index}", call))
         if not said.tool_calls:
             items.append(message_item(self.message_id, said.content, answer.logprobs))
-        return self.response("completed", items, usage(answer), missing=UNSET)
+        return self.completed(items, usage(answer), UNSET)
 
     def is_search(self, call: openai.CalledTool) -> bool:
         return self.searches and call.function.name == "web_search"
@@ -47,6 +53,14 @@ class Output:
         query = json.loads(call.function.arguments).get("query", "")
         number = self.id.removeprefix("resp_")
         return wire.SearchItem(id=f"ws_{number}_1", action=wire.Search(str(query)))
+
+    def completed(
+        self, items: list[wire.Item], costs: wire.Usage, missing: UnsetType | None = None
+    ) -> wire.Response:
+        """Keeps it, unless the request says not to."""
+        if self._request.store is not False:
+            self._kept.put(self.id, [*self._before, *input_items(self._request.input), *items])
+        return self.response("completed", items, costs, missing=missing)
 
     def response(
         self,
@@ -64,6 +78,7 @@ class Output:
             completed_at=int(time.time()) if status == "completed" else None,
             status=status,
             model=asked.model,
+            previous_response_id=asked.previous_response_id or None,
             instructions=asked.instructions or None,
             output=items,
             error=error,
@@ -78,6 +93,7 @@ class Output:
             reasoning=_reasoning(asked.reasoning, missing),
             usage=costs,
             max_output_tokens=asked.max_output_tokens,
+            store=asked.store is not False,
             background=asked.background,
         )
 

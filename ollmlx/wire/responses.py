@@ -63,8 +63,10 @@ class ResponsesRequest(Extras):
     truncation: str | None = None
     background: bool = False
     previous_response_id: str = ""
-    """Nothing is stored, so there is none: refused, and so is the next."""
     conversation: Any = None
+    """Refused: nothing is kept for longer than the server runs."""
+    store: bool | None = None
+    """Whether the response may be gone on from; not said is yes."""
     stream: bool = False
 
 
@@ -161,7 +163,7 @@ class Response(Struct, kw_only=True):
     status: str
     incomplete_details: None = None
     model: str
-    previous_response_id: None = None
+    previous_response_id: str | None = None
     instructions: str | None
     output: list[Item] = []
     error: Error | None = None
@@ -179,7 +181,7 @@ class Response(Struct, kw_only=True):
     usage: Usage | None = None
     max_output_tokens: int | None
     max_tool_calls: None = None
-    store: bool = False
+    store: bool
     background: bool
     service_tier: str = "default"
     metadata: dict[str, Any] = {}

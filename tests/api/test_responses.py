@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from ollmlx.api.responses_kept import Kept
+from ollmlx.errors import Malformed
 from tests.echo import CALL
 
 PATH = "/v1/responses"
@@ -44,7 +46,7 @@ def kinds(found: list[dict]) -> list[str]:
 async def test_an_answer_is_a_message_with_one_text(echo):
     answer = await respond(echo, "hey", instructions="")
     (item,) = answer["output"]
-    assert re.fullmatch(r"resp_\d{1,6}", answer["id"])
+    assert re.fullmatch(r"resp_\d{1,18}", answer["id"])
     assert re.fullmatch(r"msg_\d{1,6}", item.pop("id"))
     text = {"type": "output_text", "text": "hey", "annotations": [], "logprobs": []}
     done = {"status": "completed", "role": "assistant", "content": [text]}
@@ -244,8 +246,8 @@ async def test_members_of_a_namespace_have_its_name_before_theirs(echo):
             },
             "image URLs are not currently supported",
         ),
-        ({"previous_response_id": "resp_1"}, "responses are not stored"),
-        ({"conversation": {"id": "c"}}, "responses are not stored"),
+        ({"previous_response_id": "resp_1"}, "Previous response with id 'resp_1' not found."),
+        ({"conversation": {"id": "c"}}, "send previous_response_id"),
         ({"reasoning": {"effort": "x"}}, 'invalid reasoning value: "x"'),
         ({"tool_choice": {"type": "mcp"}}, "tool_choice must be"),
         ({"text": {"format": {"type": "yaml"}}}, '"yaml" are not supported'),
@@ -267,7 +269,52 @@ async def test_too_long_an_input_is_cut_unless_that_is_forbidden(echo):
     assert "longer than the context length" in refused.json()["error"]["message"]
 
 
-async def test_no_response_is_kept(echo):
+async def test_a_request_goes_on_from_a_response_without_its_instructions(echo):
+    first = await respond(echo, "hey", model="roles", instructions="be brief")
+    assert (first["previous_response_id"], first["store"]) == (None, True)
+    second = await events(echo, "and", model="roles", previous_response_id=first["id"])
+    ended = second[-1]["response"]
+    assert ended["previous_response_id"] == first["id"]
+    text = "[user]hey[assistant][system]be brief[user]hey[user]and"
+    assert ended["output"][0]["content"][0]["text"] == text
+    third = await respond(echo, "so", model="roles", previous_response_id=ended["id"])
+    assert third["output"][0]["content"][0]["text"].endswith(f"[assistant]{text}[user]so")
+    forked = await respond(echo, "or", model="roles", previous_response_id=first["id"])
+    assert "and" not in forked["output"][0]["content"][0]["text"]
+
+
+async def test_the_output_of_a_call_is_all_that_the_next_request_says(echo):
+    first = await respond(echo, f"<think>hm</think>{CALL}", model="clever", tools=[TOOL])
+    call = first["output"][-1]
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
+    asked = {"model": "roles", "tools": [TOOL], "previous_response_id": first["id"]}
+    answer = await respond(echo, [result], **asked)
+    assert answer["output"][0]["content"][0]["text"].endswith("[assistant](f)[tool f]sunny<f>")
+    wrong = await respond(echo, [result, {"type": "x"}], **asked)
+    assert wrong["error"]["message"] == 'input[1]: unknown input item type: "x"'
+
+
+async def test_what_is_not_to_be_stored_is_not(echo):
+    answer = await respond(echo, "hey", store=False)
+    assert answer["store"] is False
+    missing = await respond(echo, "and", previous_response_id=answer["id"])
+    assert missing["error"]["message"] == f"Previous response with id '{answer['id']}' not found."
+
+
+def test_the_conversation_that_was_used_last_stays_longest():
+    kept = Kept(limit_bytes=30)
+    for name in ("a", "b"):
+        kept.put(name, ["x" * 10])
+    assert kept.items("a") == ["x" * 10]
+    kept.put("c", ["x" * 10])
+    assert kept.items("a")
+    with pytest.raises(Malformed, match="'b' not found"):
+        kept.items("b")
+    kept.put("large", ["x" * 100])
+    assert kept.items("large") == ["x" * 100]
+
+
+async def test_no_response_is_fetched(echo):
     for method in ("GET", "DELETE"):
         answer = await echo.request(method, f"{PATH}/resp_1")
         assert (answer.status_code, answer.text) == (404, "404 page not found")

@@ -268,6 +268,15 @@ def test_a_streamed_response_is_the_whole_one_in_events(client):
     assert final.usage.output_tokens == whole.usage.output_tokens
 
 
+@pytest.mark.feature("responses")
+def test_a_response_goes_on_from_the_one_before(client):
+    asked: Any = {"model": CALLER, "max_output_tokens": 4}
+    first = client.responses.create(input="Say hello.", **asked)
+    second = client.responses.create(input="Again.", previous_response_id=first.id, **asked)
+    assert second.previous_response_id == first.id
+    assert second.usage.input_tokens > first.usage.total_tokens
+
+
 @pytest.mark.feature("responses", "responses, streamed", "tools")
 def test_a_response_calls_a_function_and_is_told_its_output(client):
     tool: Any = {"type": "function", "strict": None, **FUNCTION}
