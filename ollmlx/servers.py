@@ -4,10 +4,12 @@ import json
 import os
 import re
 import ssl
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import httpx
 from jupyter_core.paths import jupyter_runtime_dir
@@ -82,7 +84,7 @@ def find(host: str | None = None, environment: Mapping[str, str] = os.environ) -
     The first two are taken at their word; each of the others has to answer.  Raises `NoServer`.
     """
     if named := host or environment.get("OLLMLX_HOST", ""):
-        return Server(base_url(named), "the given address" if host else "OLLMLX_HOST")
+        return _named(named, "the given address" if host else "OLLMLX_HOST", environment)
     tried: dict[str, str] = {}
     for server in _candidates(environment):
         if server.answers():
@@ -98,6 +100,20 @@ def base_url(host: str) -> str:
     return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{path}"
 
 
+def _named(host: str, rule: str, environment: Mapping[str, str]) -> Server:
+    """The server at an address that may have a name and a password in it; else it is shown
+    OLLAMA_API_KEY, as by the `ollama` package.
+    """
+    url, key, headers = base_url(host), environment.get("OLLAMA_API_KEY", ""), {}
+    parts = urlsplit(host if "://" in host else f"//{host}")
+    if parts.password:
+        pair = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
+        headers = {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+    elif key:
+        headers = {"Authorization": f"Bearer {key}"}
+    return Server(url, rule, headers)
+
+
 def _candidates(environment: Mapping[str, str]) -> Iterator[Server]:
     runtime = Path(jupyter_runtime_dir())
     if (pid := environment.get("JPY_PARENT_PID", "")).isdecimal():
@@ -105,7 +121,7 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[Server]:
     for file in sorted(runtime.glob("ollmlx-*.json"), key=_age):
         yield from _noted(file, f"its note {file.name}")
     if outside := environment.get("OLLAMA_HOST", ""):
-        yield Server(base_url(outside), "OLLAMA_HOST")
+        yield _named(outside, "OLLAMA_HOST", environment)
     yield Server(DEFAULT_URL, "Ollama's usual port")
 
 

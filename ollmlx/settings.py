@@ -157,13 +157,16 @@ def parse_host(text: str) -> tuple[str, str, int, str]:
     scheme = scheme or "http"
     default = {"http": 80, "https": 443}.get(scheme, 11434) if separator else 11434
     location, slash, path = rest.partition("/")
+    location = location.rpartition("@")[
+        2
+    ]  # behind a name and a password, which are not ours to tell
     if location.count(":") > 1 and not location.startswith("["):
         location = f"[{location}]"  # a bare IPv6 address has no port
     try:
         parts = urlsplit(f"//{location}")
         port = default if parts.port is None else parts.port
     except ValueError as error:
-        raise BadRequest(f"{text!r} is no address of a server: {error}") from error
+        raise BadRequest(f"{location!r} is no address of a server: {error}") from error
     host = parts.hostname or ("" if location.startswith(":") else "127.0.0.1")
     return scheme, host, port, (slash + path).rstrip("/")
 

@@ -57,6 +57,22 @@ def test_ollmlx_host_is_next(mounted: StandIn):
     assert (found.url, found.rule) == ("http://127.0.0.1:8000", "OLLMLX_HOST")
 
 
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("http://x:to%2Fken@box:8888/ollama", "Basic eDp0by9rZW4="),
+        ("x:to%2Fken@box:8888/ollama", "Basic eDp0by9rZW4="),
+        ("http://box:8888/ollama", "Bearer key"),
+    ],
+)
+def test_a_server_that_is_named_is_shown_the_password_of_its_address_or_the_key(
+    host: str, shown: str
+):
+    found = servers.find(host, {"OLLAMA_API_KEY": "key"})
+    assert found.url == found.place == "http://box:8888/ollama"
+    assert found.headers == {"Authorization": shown}
+
+
 def test_a_kernel_finds_its_own_jupyter_server_and_shows_its_token(
     mounted: StandIn, noted: StandIn
 ):

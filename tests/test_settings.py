@@ -22,6 +22,7 @@ from ollmlx.settings import FOREVER, Settings, from_environment, parse_duration,
         ("http://h:8888/ollama/", ("http", "h", 8888, "/ollama")),
         ("[::1]", ("http", "::1", 11434, "")),
         ("::1", ("http", "::1", 11434, "")),
+        ("http://x:secret@[::1]:8888/ollama", ("http", "::1", 8888, "/ollama")),
         (" \"'1.2.3.4'\" ", ("http", "1.2.3.4", 11434, "")),
     ],
 )
