@@ -19,7 +19,16 @@ from mlx_lm.models.cache import make_prompt_cache
 from ollmlx import sight
 from ollmlx.engine import media, mlx_cuda, mlx_device
 from ollmlx.engine.backend import Report
-from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOptions, ModelInfo
+from ollmlx.engine.jobs import (
+    Delta,
+    Embed,
+    Embedded,
+    Failed,
+    Generate,
+    LoadOptions,
+    Medium,
+    ModelInfo,
+)
 from ollmlx.engine.mlx_embed import Embedder
 from ollmlx.engine.mlx_folder import REFUSALS, context_limit, has_eyes, load_weights, read_config
 from ollmlx.engine.mlx_prefixes import Cache, Prefixes, common
@@ -154,32 +163,36 @@ class MlxBackend:
         return generator
 
     def _admit(self) -> None:
-        """Let waiting jobs in, one prompt at a time, so that each finds what others have read."""
-        while self._waiting and len(self._live) < self._options.num_parallel:
-            if not all(row.decoding for row in self._live.values()):
+        """Let waiting jobs in, one prompt at a time, so that each finds what others have read.
+
+        One whose picture is not encoded yet lets those behind it pass.
+        """
+        looked = False
+        for row in tuple(self._waiting):
+            reading = not all(row.decoding for row in self._live.values())
+            if reading or len(self._live) >= self._options.num_parallel:
                 return
-            row = self._waiting[0]
             row.start()
             self._share(row.prompt)
-            if self._looks(row):
-                return
-            self._waiting.popleft()
-            row.cached = self._enter(row)
+            if medium := self._unseen(row):
+                looked = looked or self._look(row, medium)
+            else:
+                self._waiting.remove(row)
+                row.cached = self._enter(row)
 
-    def _looks(self, row: Row) -> bool:
-        """Encode the next picture that the first in line has to read; whether there was one.
-
-        For a moment a step, so that running answers go on meanwhile.
-        """
+    def _unseen(self, row: Row) -> Medium | None:
+        """The next picture that is to be read and not encoded yet."""
         read = media.without_cut(row.prompt, self._prefixes.reach(row.prompt))
         unread = set(media.beginnings(row.prompt[read:])) - row.pieces.keys()
-        medium = next((m for m in row.job.media if unread.intersection(m.tokens)), None)
-        if self._sight is None or medium is None:
-            return False
+        return next((m for m in row.job.media if unread.intersection(m.tokens)), None)
+
+    def _look(self, row: Row, medium: Medium) -> bool:
+        """Go on encoding a picture, for a moment, so that running answers go on meanwhile."""
+        assert self._sight is not None, "`submit` refuses pictures"
         try:
             row.pieces |= self._sight.encode(medium, _LOOK_SECONDS) or {}
         except (*REFUSALS, OllmlxError) as error:
-            self._waiting.popleft()
+            self._waiting.remove(row)
             self._events.append(Failed(row.job.id, f"failed to encode the image: {error}"))
         return True
 

@@ -215,6 +215,21 @@ def test_answers_go_on_while_a_picture_is_encoded(
     assert said == reference(backend, "a", CAT)
 
 
+def test_who_shows_a_picture_lets_others_pass_while_it_is_encoded(
+    toys: Toys, opened: Open, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mlx, "_LOOK_SECONDS", 0.0)  # as if each layer took long
+    backend = opened(toys("gemma3"))
+    for job in (asked(backend, 1, "a", CAT), asked(backend, 2, DOG), asked(backend, 3, "hello")):
+        backend.submit(job)
+    backend.step()
+    assert [row.job.id for row in backend._live.values()] == [3]
+    answers = drive(backend)
+    assert answers[1].tokens == reference(backend, "a", CAT)
+    assert answers[2].tokens == reference(backend, DOG)
+    assert answers[3].tokens
+
+
 def test_a_picture_that_nobody_waits_for_any_more_is_in_nobodys_way(
     toys: Toys, opened: Open, monkeypatch: pytest.MonkeyPatch
 ):
