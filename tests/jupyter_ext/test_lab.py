@@ -194,9 +194,12 @@ def test_a_lost_connection_is_told_and_found_again(lab: Lab):
     lab.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
     expect(status).to_have_text("ollmlx: no connection")
     expect(panel.get_by_text("The Jupyter server does not answer.")).to_be_visible()
+    usable = panel.locator("section:not([inert])")
+    expect(usable).to_have_count(0)
     lab.page.unroute("**/events?*")
     expect(status).to_have_text("no model loaded")
     expect(panel.get_by_text("The Jupyter server does not answer.")).not_to_be_visible()
+    expect(usable).to_have_count(4)
 
 
 def test_the_launcher_opens_a_chat_that_runs(lab: Lab):

@@ -136,6 +136,32 @@ def test_a_page_that_follows_is_told_that_there_is_no_server():
     page.widget.close()
 
 
+def test_a_page_that_left_is_followed_no_more_whatever_comes_late():
+    manager = Telemetry(NOBODY)
+    page = Page(manager)
+    page.ask(kind="follow", page="p")
+    page.ask(kind="follow", page="p")
+    page.kind("lost")
+    page.ask(kind="leave", page="p")
+    page.ask(kind="follow", page="p")  # a running cell had kept it
+    page.ask(kind="call", page="q", id=1, method="GET", path="/secrets", body=None)
+    page.kind("answer")
+    assert [said["page"] for said in page.told if said["kind"] == "lost"] == ["p"]
+    manager.close()
+
+
+def test_another_server_is_found_when_one_is_lost(monkeypatch: pytest.MonkeyPatch):
+    with standing_in() as first, standing_in() as second:
+        monkeypatch.setenv("OLLMLX_HOST", first.url)
+        page = Page(ModelManager())
+        page.ask(kind="endpoint", page="p", id=1)
+        assert page.until(lambda said: said.get("id") == 1)["answer"] == first.url
+        monkeypatch.setenv("OLLMLX_HOST", second.url)
+        page.ask(kind="endpoint", page="p", id=2)
+        assert page.until(lambda said: said.get("id") == 2)["answer"] == second.url
+        page.widget.close()
+
+
 def test_a_page_without_widgets_reads_a_table(server: StandIn):
     bundle, _ = ModelManager(server.url)._repr_mimebundle_()
     assert bundle["text/markdown"] == "| Model | Bytes |\n|---|--:|\n| `m:1b` | 2000000 |"

@@ -47,20 +47,30 @@ class ChatView {
     this.said = h("div", { class: "ollmlx-said ollmlx-faint", role: "status" });
     const toggle = button("Settings", () => this.toggle(toggle));
     toggle.setAttribute("aria-expanded", "false");
+    this.settings.panel.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      this.toggle(toggle);
+      toggle.focus();
+    });
     this.clear = button("Clear", () => this.transport.tell({ kind: "clear" }), { label: "Clear the conversation", kind: "plain" });
     const bar = h(
       "div",
       { class: "ollmlx-bar" },
       ...this.settings.selects,
       toggle,
-      h("span", { class: "ollmlx-space" }),
-      button("Copy", () => this.copy(), { label: "Copy the conversation as Markdown", kind: "plain" }),
-      button("Save", () => this.save(), { label: "Save the conversation as a Markdown file", kind: "plain" }),
-      button("Keep", () => this.keep(), { label: "Keep the conversation in the notebook", kind: "plain" }),
-      this.clear,
+      h("div", { class: "ollmlx-bar ollmlx-end" }, ...this.taking(), this.clear),
     );
     element.append(bar, this.settings.panel, this.log, this.said, this.composer.element);
     this.element = element;
+  }
+
+  /** What takes the conversation elsewhere. */
+  taking() {
+    return [
+      button("Copy", () => this.copy(), { label: "Copy the conversation as Markdown", kind: "plain" }),
+      button("Save", () => this.save(), { label: "Save the conversation as a Markdown file", kind: "plain" }),
+      button("Keep", () => this.keep(), { label: "Keep the conversation in the notebook", kind: "plain" }),
+    ];
   }
 
   toggle(button) {

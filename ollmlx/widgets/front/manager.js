@@ -51,7 +51,7 @@ class Manager {
       section("Installed", this.installed.element, this.installed.empty),
       section("Find models", this.searching(), this.hub, h("div", { class: "ollmlx-found" }, this.found.element)),
     ];
-    const head = h("div", { class: "ollmlx-bar" }, h("h3", {}, "Models"), h("span", { class: "ollmlx-space" }), copy);
+    const head = h("div", { class: "ollmlx-bar ollmlx-head" }, h("h3", {}, "Models"), copy);
     element.append(head, this.said, ...this.sections);
     this.say("asking the server …");
   }

@@ -93,9 +93,7 @@ export function converting(row, model, format, begin) {
   const panel = open(
     row,
     `Convert ${model}`,
-    field("Make", kind),
-    field("Quantisation", level),
-    field("Name", name),
+    h("div", { class: "ollmlx-fields" }, field("Make", kind), field("Quantisation", level), field("Name", name)),
     h("div", { class: "ollmlx-bar" }, button("Begin", go, { kind: "primary" }), button("Cancel", () => panel.close())),
   );
   levels();

@@ -13,7 +13,7 @@ const NUMBERS = [
   ["num_ctx", "Context", 1],
 ];
 const THINKING = [
-  ["", "as the model does"],
+  ["", "model's own"],
   ["true", "on"],
   ["false", "off"],
   ["low", "low"],
@@ -43,7 +43,7 @@ export class Settings {
         h("input", { type: "number", step: String(step), placeholder: "model's own", onchange: this.changed }),
       ]),
     );
-    this.stops = h("input", { type: "text", placeholder: "texts, with commas between", onchange: this.changed });
+    this.stops = h("input", { type: "text", placeholder: "model's own", title: "texts, with commas between", onchange: this.changed });
     this.others = {};
     this.panel = this.build();
   }

@@ -85,7 +85,7 @@ class TelemetryView {
 
   row(model) {
     const swatch = h("span", { class: "ollmlx-swatch", style: `background: ${this.colours.get(model.model)}` });
-    const cells = COLUMNS.map(([, write]) => h("td", {}, write(model)));
+    const cells = COLUMNS.map(([title, write]) => h("td", { "data-title": title }, write(model)));
     cells[0].prepend(swatch);
     return h("tr", {}, cells);
   }

@@ -161,8 +161,9 @@ def test_settings_reach_the_model(chat: Locator):
     expect(chat.locator(".ollmlx-text")).to_have_text("abc")
     expect(chat.locator("footer")).to_have_text(re.compile("cut off at the limit · 3 tokens"))
     chat.get_by_label("Most tokens").fill("")
-    toggle.press("Enter")
+    chat.get_by_label("Most tokens").press("Escape")
     expect(chat.get_by_label("Most tokens")).to_be_hidden()
+    expect(toggle).to_be_focused()
 
 
 def test_an_error_of_the_server_is_told_where_the_answer_would_be(chat: Locator):
