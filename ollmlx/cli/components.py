@@ -1,12 +1,12 @@
 """The files that a Modelfile names, with their digests: what goes to the server before a create."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ollmlx.errors import BadRequest
+from ollmlx.store.blobs import digest_of
 from ollmlx.store.modelfile import Command
 
 Digests = dict[Path, str]
@@ -82,7 +82,7 @@ def names(digests: Digests) -> dict[Path, str]:
 
 def _add(found: Components, kind: str, path: Path) -> None:
     digests = {
-        file: digest(file) for file in _files(path, _ADAPTERS if kind == "adapter" else _WEIGHTS)
+        file: digest_of(file) for file in _files(path, _ADAPTERS if kind == "adapter" else _WEIGHTS)
     }
     if kind == "adapter":
         found.adapters = digests
@@ -112,12 +112,6 @@ def _matching(folder: Path, patterns: Iterable[str]) -> Iterator[Path]:
                     f"insecure path: {outside}{advice if '.cache' in str(real) else ''}"
                 )
             yield real
-
-
-def digest(file: Path) -> str:
-    """`sha256:` and 64 hex digits."""
-    with file.open("rb") as opened:
-        return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"
 
 
 def chunks(file: Path) -> Iterator[bytes]:

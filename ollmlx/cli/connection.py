@@ -81,6 +81,9 @@ class Connection:
     def greet(self) -> None:
         """Raises `Unreachable`, `Refused`, and `Interrupted` for what else is in the way."""
         with self._open("HEAD", "/") as response:
+            if response.status_code == http.HTTPStatus.FORBIDDEN:  # without a text, as all of HEAD
+                wants = "a Jupyter server wants its token in OLLAMA_API_KEY"
+                raise Refused(f"{self.place} does not let us in: {wants}", response.status_code)
             _check(response)
 
     def get(self, path: str) -> Document:

@@ -88,11 +88,6 @@ def parse(data: bytes) -> list[Command]:
     return commands
 
 
-def serialise(commands: Iterable[Command]) -> str:
-    """The text that `parse` reads back as the same commands."""
-    return "".join(f"{command}\n" for command in commands)
-
-
 def quoted(value: str) -> str:
     """In quotes where the grammar needs them: lines, and blanks at an end."""
     blank = value[:1] in _BLANKS or value[-1:] in _BLANKS

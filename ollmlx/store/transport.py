@@ -203,14 +203,8 @@ class _Connection(http.client.HTTPConnection):
         self._session.keep(self.sock)
 
 
-class _SecureConnection(http.client.HTTPSConnection):
-    def __init__(self, session: Session, host: str, **arguments: Any) -> None:
-        super().__init__(host, blocksize=_BLOCK, **arguments)
-        self._session = session
-
-    def connect(self) -> None:
-        super().connect()
-        self._session.keep(self.sock)
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
+    """The same over TLS."""
 
 
 class _Plain(urllib.request.HTTPHandler):

@@ -28,6 +28,7 @@ class _Handler(RequestHandler):
         self.far_end = far_end
 
     def head(self, path: str) -> None:
+        self.set_status(self.far_end.statuses.get(path, 200))
         self.finish()
 
     def get(self, path: str) -> None:
