@@ -122,13 +122,15 @@ def exchange(url: str, case: dict[str, Any]) -> dict[str, Any]:
 
 
 def frames(text: str, kind: str) -> list[Any]:
+    if not text:
+        return []
     if "event-stream" in kind:
         return [event(block) for block in text.split("\n\n") if block.strip()]
     if "ndjson" in kind:
         return [json.loads(line) for line in text.splitlines()]
     if "json" in kind:
         return [json.loads(text)]
-    return [{"name_literal": text[:200]}] if text else []
+    return [{"name_literal": text[:200]}]
 
 
 def event(block: str) -> dict[str, Any]:
