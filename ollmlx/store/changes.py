@@ -158,7 +158,7 @@ class Changes:
             shutil.rmtree(gone, ignore_errors=True)
             folder.rename(gone)
             shutil.rmtree(gone)
-            _remove_empty(folder.parent, self.converted)
+            folders.remove_empty(folder.parent, self.converted)
 
     def _manifest(self, model: Model) -> tuple[Manifest, bytes | None]:
         found = None
@@ -229,12 +229,3 @@ def weight_files(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix in _KEPT and path.is_file() and not hidden and path.name != words.FILE:
             yield path
-
-
-def _remove_empty(folder: Path, top: Path) -> None:
-    while folder != top:
-        try:
-            folder.rmdir()
-        except OSError:
-            return  # not empty
-        folder = folder.parent

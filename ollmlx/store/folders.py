@@ -97,3 +97,13 @@ def matching(tree: Path, name: Name) -> tuple[Name, Path] | None:
     """The entry of `tree` that `name` means: the same spelling first, then any letter case."""
     entries = [entry for entry in named(tree) if entry[0].matches(name)]
     return min(entries, key=lambda entry: entry[0].full != name.full, default=None)
+
+
+def remove_empty(folder: Path, top: Path) -> None:
+    """This folder and its parents below `top`, as far as they are empty."""
+    while folder != top:
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # not empty, or gone already
+        folder = folder.parent

@@ -229,7 +229,7 @@ class Hub:
         # Its refusals are errors of its HTTP library, and so is a connection that fails.
         except (OSError, ValueError, *errors.HfHubHTTPError.__bases__) as error:
             said = str(error).strip() or type(error).__name__  # timeouts say nothing
-            raise HubRefused(f"{repository}: {said.splitlines()[0]}") from error
+            raise HubRefused(f"{self._endpoint}/{repository}: {said.splitlines()[0]}") from error
 
 
 class HubSource:

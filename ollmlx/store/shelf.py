@@ -85,7 +85,7 @@ class Shelf:
             except (BadManifest, BadDocument):
                 manifest = None
             path.unlink()
-            _remove_empty(path.parent, self._manifests)
+            folders.remove_empty(path.parent, self._manifests)
         return manifest
 
     def unused(self, manifest: Manifest) -> list[str]:
@@ -116,7 +116,7 @@ class Shelf:
             with storing(self._manifests):
                 _remove_old_temporaries(self._manifests, time.time() if now is None else now)
                 for folder in sorted(self._manifests.glob("*/*/*"), reverse=True):
-                    _remove_empty(folder, self._manifests)
+                    folders.remove_empty(folder, self._manifests)
         return removed
 
     def rename_old_blobs(self) -> None:
@@ -173,13 +173,3 @@ def _remove_old_temporaries(top: Path, now: float) -> None:
     for path in top.glob(f"*/*/*/{_TEMPORARY}*"):
         if now - path.stat().st_mtime > GRACE_SECONDS:
             path.unlink(missing_ok=True)
-
-
-def _remove_empty(folder: Path, top: Path) -> None:
-    """This folder and its parents below `top`, as far as they are empty."""
-    while folder != top:
-        try:
-            folder.rmdir()
-        except OSError:
-            return  # not empty, or gone already
-        folder = folder.parent

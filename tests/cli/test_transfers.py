@@ -59,7 +59,7 @@ def test_what_fails_at_once_has_its_status_before_them(scripted):
 
 def test_who_shows_a_jupyter_server_no_token_is_told_where_it_goes(scripted):
     scripted.statuses[""] = 403
-    with pytest.raises(OllmlxError, match="does not let us in: .* token in OLLAMA_API_KEY"):
+    with pytest.raises(OllmlxError, match=r"does not let us in: .* token in OLLAMA_API_KEY"):
         run(["list"])
 
 
