@@ -185,7 +185,7 @@ class OllmlxApp(ExtensionApp):
         self.engine_settings = self.read_settings()
         self.room = self.make_room(self.engine_settings)
         self._door_port: int | None = None
-        self._exported = ""
+        self._exported: dict[str, tuple[str, str | None]] = {}
         self._note: Path | None = None
         self._collector: observing.Collector | None = None
         self._stop_telling: Callable[[], None] | None = None
@@ -229,6 +229,9 @@ class OllmlxApp(ExtensionApp):
         self._collector = observing.Collector(self.room)
         assert serverapp.event_logger is not None  # made before extensions are started
         self._stop_telling = observing.tell(self.room, serverapp.event_logger)
+        if self.models is not None:
+            # `ollmlx convert` works on the store itself: on this one, in a kernel or a terminal.
+            self._export("OLLAMA_MODELS", str(self.engine_settings.models))
         if self.open_door:
             await asyncio.to_thread(self._open)
         await asyncio.to_thread(self._leave_note)
@@ -243,8 +246,11 @@ class OllmlxApp(ExtensionApp):
         atexit.unregister(self.close)
         if self._note is not None:
             self._note.unlink(missing_ok=True)
-        if self._exported and os.environ.get("OLLAMA_HOST") == self._exported:
-            del os.environ["OLLAMA_HOST"]
+        for name, (value, before) in self._exported.items():
+            if os.environ.get(name) == value:
+                del os.environ[name]
+                os.environ.update({name: before} if before is not None else {})
+        self._exported.clear()
         if self._collector and self._stop_telling:
             self._collector.close()
             self._stop_telling()
@@ -292,8 +298,13 @@ class OllmlxApp(ExtensionApp):
             return
         self.log.info("ollmlx: open door at %s", door.address(host, self._door_port))
         if self.export_host and "OLLAMA_HOST" not in os.environ:
-            self._exported = door.address(host, self._door_port, self._door_secret)
-            os.environ["OLLAMA_HOST"] = self._exported
+            address = door.address(host, self._door_port, self._door_secret)
+            self._export("OLLAMA_HOST", address)
+
+    def _export(self, name: str, value: str) -> None:
+        """Hand a variable to new kernels and terminals, until `close`."""
+        self._exported[name] = (value, os.environ.get(name))
+        os.environ[name] = value
 
     def _report_closed_door(self, error: OSError) -> None:
         host, port, why = self.door_host, self.door_port, error.strerror or str(error)

@@ -100,6 +100,19 @@ class TestWithAHostOfOnesOwn:
         assert os.environ["OLLAMA_HOST"] == "http://gpu-box:11434"
 
 
+class TestWithAStoreOfItsOwn:
+    @pytest.fixture
+    def jp_server_config(self, jp_server_config, monkeypatch):
+        monkeypatch.setenv("OLLAMA_MODELS", "/somewhere/else")
+        jp_server_config["OllmlxApp"]["models"] = "/the/store"
+        return jp_server_config
+
+    async def test_commands_in_kernels_and_terminals_work_on_it(self, started):
+        assert os.environ["OLLAMA_MODELS"] == "/the/store"
+        await started.stop_extension()
+        assert os.environ["OLLAMA_MODELS"] == "/somewhere/else"
+
+
 class TestOnASharedHost:
     @pytest.fixture(autouse=True)
     def on_the_hub(self, monkeypatch):
