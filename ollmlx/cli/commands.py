@@ -8,12 +8,17 @@ from typing import Any, Literal
 from ollmlx.cli.flags import Flag, Misused, Words
 
 EDITOR = ("OLLAMA_EDITOR", "Path to editor for interactive prompt editing (Ctrl+G)")
-HOST = ("OLLAMA_HOST", "IP Address for the ollama server (default 127.0.0.1:11434)")
+HOST = (
+    "OLLAMA_HOST",
+    "Address of the server (default: a Jupyter server of yours, else 127.0.0.1:11434)",
+)
+KEY = ("OLLAMA_API_KEY", "Token of the Jupyter server that OLLAMA_HOST names")
+LISTENING = ("OLLAMA_HOST", "IP Address for the ollama server (default 127.0.0.1:11434)")
 NO_HISTORY = ("OLLAMA_NOHISTORY", "Do not preserve readline history")
 MODELS = ("OLLAMA_MODELS", "The path to the models directory")
 SERVER = (
     ("OLLAMA_DEBUG", "Show additional debug information (e.g. OLLAMA_DEBUG=1)"),
-    HOST,
+    LISTENING,
     (
         "OLLAMA_CONTEXT_LENGTH",
         "Context length to use unless otherwise specified (default: 4k/32k/256k based on VRAM)",
@@ -55,7 +60,7 @@ class Command:
     as_if_one: bool = False
     """Ollama takes one where we take several, and its error says so."""
     hidden: bool = False
-    environment: tuple[tuple[str, str], ...] = (HOST,)
+    environment: tuple[tuple[str, str], ...] = (HOST, KEY)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -142,7 +147,7 @@ COMMANDS = (
     Command(
         *("run", "MODEL [PROMPT]", "Run a model", "running:run", (1, None), RUN_FLAGS),
         needs="engine",
-        environment=(EDITOR, HOST, NO_HISTORY),
+        environment=(EDITOR, HOST, KEY, NO_HISTORY),
     ),
     Command(
         *("stop", "MODEL", "Stop a running model", "changing:stop", (1, 1)),
@@ -192,7 +197,11 @@ COMMANDS = (
         hidden=True,
         environment=(),
     ),
-    Command("help", "[command]", "Help about any command", "help:help_about", needs="nothing"),
+    Command(
+        *("help", "[command]", "Help about any command", "help:help_about"),
+        needs="nothing",
+        environment=(),
+    ),
 )
 
 
