@@ -23,11 +23,16 @@ HANG_SECONDS = 60.0
 NO_WAY_OUT = "http://127.0.0.1:9"
 GREETING = {"role": "user", "content": "hi"}
 HONEST = re.compile(
-    r"pull model manifest|push|Post|Get"  # nobody answers at the registry
-    r"|option .+ must be of|template: "
-    r"|invalid format: .+; expected .+json"
-    r"|unsupported quantization type|license must be"  # whatever fails while a model is made
-    r"|not a GGUF file"  # a name that is a path, which Ollama does not take
+    r'^(pull model manifest: |max retries exceeded: )?(Get|Head|Post) "https?://'
+    r'|^option ".+" must be of (type \w+|an array of strings)$'
+    r'|^invalid format: ".+"; expected "json" or a valid JSON Schema object$'
+    r"|^open .+/manifests/.+: no such file or directory$"  # pushed, but not there
+    # Whatever fails while a model is made:
+    r"|^template: "
+    r"|^unsupported quantization type .+ - supported types are "
+    r"|^license must be a text or a list of texts$"
+    r"|: not a GGUF file",  # a name that is a path, which Ollama does not take
+    re.DOTALL,
 )
 """Texts that Ollama, too, sends with a 500."""
 
@@ -109,9 +114,18 @@ async def _fault(client: httpx.AsyncClient, ask: Ask) -> str:
         return f"no answer after {time.monotonic() - started:.0f} s"
     except httpx.HTTPError as error:
         return f"the connection broke: {error!r}"
-    if answer.status_code >= 500 and not HONEST.search(answer.text):
+    if answer.status_code >= 500 and not HONEST.search(_error(answer)):
         return f"{answer.status_code}: {answer.text[:500]}"
     return _misshapen(answer)
+
+
+def _error(answer: httpx.Response) -> str:
+    """The text of an error in Ollama's, OpenAI's or Anthropic's shape; empty for none of them."""
+    try:
+        told = answer.json()["error"]
+        return str(told["message"] if isinstance(told, dict) else told)
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _misshapen(answer: httpx.Response) -> str:
