@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import errno
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from ollmlx.room import Room
 from ollmlx.settings import Settings, from_environment, is_loopback, listening
 
 _PULSE_MS = 15_000
+_PREFIX = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 
 
 class OllmlxApp(ExtensionApp):
@@ -57,7 +59,7 @@ class OllmlxApp(ExtensionApp):
         addresses).""",
     ).tag(config=True)
     max_body = Integer(
-        1 << 30, help="Largest request body in bytes; uploads of model files are apart."
+        1 << 30, min=1, help="Largest request body in bytes; uploads of model files are apart."
     ).tag(config=True)
 
     # -- the open door
@@ -72,7 +74,9 @@ class OllmlxApp(ExtensionApp):
         127.0.0.1."""
     ).tag(config=True)
     door_port = Integer(
-        help="Port of the open door, 0 for any free one; default: as `door_host`, else 11434."
+        min=0,
+        max=65535,
+        help="Port of the open door, 0 for any free one; default: as `door_host`, else 11434.",
     ).tag(config=True)
     shared_host = Bool(
         help="""Whether others use this machine: the open door then serves only addresses with the
@@ -176,6 +180,8 @@ class OllmlxApp(ExtensionApp):
         prefix = str(proposal["value"]).strip("/")
         if not prefix:
             raise TraitError("mount_prefix is empty; mount_at_root is for a mount at the root")
+        if not _PREFIX.fullmatch(prefix):
+            raise TraitError(f"mount_prefix is names with / between, not {prefix!r}")
         return prefix
 
     # -- life

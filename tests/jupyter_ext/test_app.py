@@ -252,3 +252,13 @@ def test_the_door_follows_ollama_host_only_to_this_machine(monkeypatch, host, ex
 def test_an_empty_prefix_is_refused():
     with pytest.raises(TraitError, match="mount_at_root"):
         OllmlxApp(mount_prefix="/")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mount_prefix", "../x"), ("mount_prefix", "a b"), ("door_port", 70000), ("max_body", 0)],
+)
+def test_a_trait_that_cannot_be_meant_is_refused_by_name(name, value):
+    assert OllmlxApp(mount_prefix="/models/v1.0/").mount_prefix == "models/v1.0"
+    with pytest.raises(TraitError, match=name):
+        OllmlxApp(**{name: value})
