@@ -122,8 +122,8 @@ class Changes:
         if os.path.exists(self.folder(found)):
             self.remove_folder(found)
             return True
-        if model is None:
-            return False
+        if model is None or model.source in ("ollama", "ollmlx"):
+            return False  # another server on this folder was faster
         if model.source == "embedded":
             raise CannotDelete(
                 f"{model.name} is part of the package {embedded.PACKAGE}: "

@@ -8,6 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ollmlx import names
+from ollmlx.settings import Settings
+from ollmlx.store.changes import Changes
+from ollmlx.store.library import Library
 from tests.api.creating import serving
 from tests.store.shelf import CHATML, OllamaFolder, write_gguf, write_mlx
 
@@ -79,6 +83,13 @@ async def test_deleting_keeps_the_blobs_that_another_model_needs(client, store, 
     assert (await remove(client, "b:local")).status_code == 200
     assert blobs(store.root) == 0
     assert list((store.root / "manifests").iterdir()) == []
+
+
+def test_what_another_server_deleted_meanwhile_is_not_there(store, weights):
+    store.add("registry.ollama.ai/library/m/latest", CONFIG, ("model", weights))
+    found = Library(Settings(models=store.root, embedded=False)).find("m")
+    assert Changes(store.root).delete(names.parse("m"), found)
+    assert not Changes(store.root).delete(names.parse("m"), found)
 
 
 async def test_a_damaged_model_can_be_deleted(client, store):
