@@ -19,6 +19,8 @@ from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest, NotFound
 from ollmlx.prompt.callgrammar import Demand
 from ollmlx.prompt.conversation import shown
+from ollmlx.prompt.named import named, resolved
+from ollmlx.prompt.parsed import parsed
 from ollmlx.prompt.render import Conversation, GoTemplate, Template, choose
 from ollmlx.prompt.reply import ReplyParser
 from ollmlx.prompt.split import answer_of
@@ -308,10 +310,14 @@ def _chatted(
 def _template(engine: Engine, model: Model, process: ModelProcess, own: str = "") -> Template:
     if own:
         return GoTemplate(own)
+    if model.renderer:
+        size = model.details.parameter_size
+        return parsed(named(resolved(model.renderer, model.name, size)), model.parser)
     info, forced = process.info, engine.settings.go_template
-    if model.renderer or model.parser:
-        forced = False  # Ollama renders these in code; the weights' own template says the same
-    return choose(model.template, model.chat_template, info.bos, info.eos, forced)
+    if model.parser and model.template:
+        forced = True  # a parser goes with the template beside it
+    template = choose(model.template, model.chat_template, info.bos, info.eos, forced)
+    return parsed(template, model.parser)
 
 
 def _writing(

@@ -62,7 +62,7 @@ def _call_view(call: ToolCall) -> Struct:
     function = {
         "Index": call.function.index,
         "Name": call.function.name,
-        "Arguments": JSONMap(_as_decoded(call.function.arguments)),
+        "Arguments": JSONMap(as_decoded(call.function.arguments)),
     }
     return Struct(
         "template.templateToolCall",
@@ -70,12 +70,12 @@ def _call_view(call: ToolCall) -> Struct:
     )
 
 
-def _as_decoded(value: Any) -> Any:
+def as_decoded(value: Any) -> Any:
     """JSON as Go decodes it: all numbers are floats."""
     if isinstance(value, dict):
-        return {key: _as_decoded(inner) for key, inner in value.items()}
+        return {key: as_decoded(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_as_decoded(inner) for inner in value]
+        return [as_decoded(inner) for inner in value]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _EXACT:
         return float(value)
     return value
@@ -89,23 +89,23 @@ def tools_view(tools: Sequence[Any]) -> JSONSlice:
 def _tool_view(tool: Any) -> Struct:
     given, function = tool if isinstance(tool, dict) else {}, function_of(tool)
     inner = {
-        "Name": _text(function.get("name")),
-        "Description": _text(function.get("description")),
+        "Name": given_text(function.get("name")),
+        "Description": given_text(function.get("description")),
         "Parameters": _parameters_view(function.get("parameters")),
     }
     wire = {name.lower(): value for name, value in inner.items()}
     view = Struct("template.templateToolFunction", inner, wire)
-    items = _as_decoded(given.get("items"))
-    fields = {"Type": _text(given.get("type")), "Items": items, "Function": view}
-    wire = {"type": fields["Type"], **_present({"items": items}), "function": view}
+    items = as_decoded(given.get("items"))
+    fields = {"Type": given_text(given.get("type")), "Items": items, "Function": view}
+    wire = {"type": fields["Type"], **present({"items": items}), "function": view}
     return JSONStruct("template.templateTool", fields, wire)
 
 
-def _text(value: Any) -> str:
+def given_text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _names(value: Any) -> Slice:
+def names_in(value: Any) -> Slice:
     listed = value if isinstance(value, list) else None
     return Slice("[]string", listed and [name for name in listed if isinstance(name, str)])
 
@@ -118,18 +118,18 @@ def _parameters_view(given: Any) -> Struct:
         views = {name: property_view(each) for name, each in properties.items()}
     shown = JSONMap(views, "template.templateProperties", property_view(None))
     fields = {
-        "Type": _text(given.get("type")),
-        "Defs": _as_decoded(given.get("$defs")),
-        "Items": _as_decoded(given.get("items")),
-        "Required": _names(given.get("required")),
+        "Type": given_text(given.get("type")),
+        "Defs": as_decoded(given.get("$defs")),
+        "Items": as_decoded(given.get("items")),
+        "Required": names_in(given.get("required")),
         "Properties": shown,
     }
     optional = {"$defs": fields["Defs"], "items": fields["Items"], "required": fields["Required"]}
-    wire = {"type": fields["Type"], **_present(optional), "properties": shown}
+    wire = {"type": fields["Type"], **present(optional), "properties": shown}
     return Struct("template.templateToolFunctionParameters", fields, wire)
 
 
-def _present(values: dict[str, Any]) -> dict[str, Any]:
+def present(values: dict[str, Any]) -> dict[str, Any]:
     """What Go's `omitempty` writes: empty slices are left out, other values only where nil."""
     empty = (value is None or value == "" or value == [] for value in values.values())
     return {name: values[name] for name, gone in zip(values, empty, strict=True) if not gone}
@@ -143,12 +143,12 @@ def property_view(given: Any) -> Struct:
     fields = {
         "AnyOf": Slice("[]api.ToolProperty", listed and [property_view(each) for each in listed]),
         "Type": TypeNames("api.PropertyType", [kind] if isinstance(kind, str) else kind),
-        "Items": _as_decoded(given.get("items")),
-        "Description": _text(given.get("description")),
-        "Enum": Slice("[]interface {}", _as_decoded(given.get("enum"))),
+        "Items": as_decoded(given.get("items")),
+        "Description": given_text(given.get("description")),
+        "Enum": Slice("[]interface {}", as_decoded(given.get("enum"))),
         # Only the outermost properties are a sorted map in Ollama; these keep their order.
         "Properties": None if inner is None else Struct("*api.ToolPropertiesMap", {}, views),
-        "Required": _names(given.get("required")),
+        "Required": names_in(given.get("required")),
     }
     written = {name[0].lower() + name[1:]: value for name, value in fields.items()}
-    return Struct("api.ToolProperty", fields, _present(written))
+    return Struct("api.ToolProperty", fields, present(written))

@@ -15,16 +15,18 @@ from ollmlx.prompt.split import held_back
 from ollmlx.wire.native import ToolCallFunction
 
 _BODY = "<|message|>"
-_END = "<|end|>"
 _START = "<|start|>assistant"
-_THOUGHTS = "<|channel|>analysis<|message|>"
-FINAL = "<|channel|>final<|message|>"
-_ENDS = ("<|end|>", "<|call|>", "<|return|>", "<|start|>")
 
 
 class HarmonyParser:
     """Pieces of such a text to content, thoughts and calls; a call is given at its end."""
 
+    final = "<|channel|>final<|message|>"
+    """The head of an answer."""
+    thoughts = "<|channel|>analysis<|message|>"
+    """The head of thoughts."""
+    ends: tuple[str, ...] = ("<|end|>", "<|call|>", "<|return|>", "<|start|>")
+    """What ends a body; thoughts, the first."""
     answering = False
     """Whether something that is no thought has begun."""
 
@@ -41,12 +43,19 @@ class HarmonyParser:
         """The thoughts in all that was pushed, as the prompt of an answer: ended if they are not,
         and nothing where the text has none.
         """
-        before, found, thoughts = written.rpartition(_THOUGHTS)
+        before, found, thoughts = written.rpartition(self.thoughts)
         if not found:
             return ""
-        thoughts = thoughts.partition(_END)[0]
-        begun = thoughts[: len(thoughts) - held_back(thoughts, _END)]
-        return before + found + begun + _END + _START
+        end = self.ends[0]
+        thoughts = thoughts.partition(end)[0]
+        begun = thoughts[: len(thoughts) - held_back(thoughts, end)]
+        return before + found + begun + end + _START
+
+    def _calls(self, head: str) -> bool:
+        return "to=functions." in head
+
+    def _thinks(self, head: str) -> bool:
+        return "analysis" in head and not self._calls(head)
 
     def push(self, text: str) -> tuple[str, str, list[ToolCallFunction]]:
         """Content, thoughts, calls."""
@@ -58,12 +67,12 @@ class HarmonyParser:
                 if not found:
                     return content, thoughts, calls
                 self._head, self._kept = head, rest
-                self.answering |= "analysis" not in head or "to=functions." in head
+                self.answering |= not self._thinks(head)
             piece, ended = self._piece()
-            if "to=functions." in self._head:
+            if self._calls(self._head):
                 self._body += piece
                 calls += self._call() if ended else []
-            elif "analysis" in self._head:
+            elif self._thinks(self._head):
                 thoughts += piece
             else:
                 content += piece
@@ -77,19 +86,19 @@ class HarmonyParser:
             # A model that writes no channels at all is not lost.
             plain = kept if not kept.lstrip().startswith("<|") else ""
             return plain, "", []
-        if "to=functions." in self._head:
+        if self._calls(self._head):
             self._body += kept
             return "", "", self._call()
-        return ("", kept, []) if "analysis" in self._head else (kept, "", [])
+        return ("", kept, []) if self._thinks(self._head) else (kept, "", [])
 
     def _piece(self) -> tuple[str, bool]:
         """The part of the body that is surely there, and whether the body has ended."""
-        ends = [(self._kept.find(end), end) for end in _ENDS if end in self._kept]
+        ends = [(self._kept.find(end), end) for end in self.ends if end in self._kept]
         if ends:
             position, end = min(ends)
             piece, self._kept = self._kept[:position], self._kept[position + len(end) :]
             return piece, True
-        sure = len(self._kept) - max(held_back(self._kept, end) for end in _ENDS)
+        sure = len(self._kept) - max(held_back(self._kept, end) for end in self.ends)
         piece, self._kept = self._kept[:sure], self._kept[sure:]
         return piece, False
 

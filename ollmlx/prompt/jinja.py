@@ -4,7 +4,7 @@ Source: transformers' `chat_template_utils.py`, https://huggingface.co/docs/tran
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -72,10 +72,14 @@ def _otherwise(value: Any) -> list[Any] | None:
 
 
 class Source:
-    """A compiled Jinja template.  Raises OllmlxError when the text is not one."""
+    """A compiled Jinja template, with filters of its own.
 
-    def __init__(self, text: str) -> None:
+    Raises OllmlxError when the text is not one.
+    """
+
+    def __init__(self, text: str, filters: Mapping[str, Callable[..., Any]] | None = None) -> None:
         self._environment = _environment()
+        self._environment.filters.update(filters or {})
         try:
             self._template = self._environment.from_string(text)
         except (jinja2.TemplateError, RecursionError) as error:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ollmlx.prompt import syntax, toolcalls
-from ollmlx.prompt.harmony import FINAL, HarmonyParser
+from ollmlx.prompt.glimmer import GlimmerParser
+from ollmlx.prompt.harmony import HarmonyParser
 from ollmlx.prompt.render import Template
 from ollmlx.prompt.split import ThinkingSplitter
 from ollmlx.wire.native import ReplyFunction, ReplyToolCall, ToolCallFunction
@@ -64,17 +65,19 @@ class ReplyParser:
         self._answering = ReplyParser.plain
         if template is None:
             return
+        self._answering = lambda: ReplyParser(template, tools)
         if syntax.speaks_harmony(template.source):
             self._harmony = HarmonyParser(prompt)
-            self._answering = lambda: ReplyParser(template, tools)
+            return
+        if tools or toolcalls.addresses(template.source, template.tool_tag):
+            self._calls = toolcalls.find(template.source, template.tool_tag, tools)
+        if syntax.speaks_glimmer(template.source):
+            self._harmony = GlimmerParser(prompt, self._calls)
             return
         if think and template.thinking:
             opening, closing = template.thinking
             started = prompt.rstrip().endswith(opening.strip())
             self._splitter = ThinkingSplitter(opening, closing, started)
-        if tools or toolcalls.addresses(template.source, template.tool_tag):
-            self._calls = toolcalls.find(template.source, template.tool_tag, tools)
-        self._answering = lambda: ReplyParser(template, tools)
 
     @classmethod
     def plain(cls) -> "ReplyParser":
@@ -96,7 +99,8 @@ class ReplyParser:
         thinker = self._harmony or self._splitter
         thoughts = thinker.closed(written) if thinker else ""
         if plain:
-            return thoughts + (FINAL if self._harmony else ""), ReplyParser.plain()
+            final = self._harmony.final if self._harmony else ""
+            return thoughts + final, ReplyParser.plain()
         return thoughts, self._answering()
 
     def push(self, text: str) -> Parts:

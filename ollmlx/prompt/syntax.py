@@ -41,6 +41,11 @@ def speaks_harmony(template: str) -> bool:
     return "<|channel|>" in template and "<|start|>" in template
 
 
+def speaks_glimmer(template: str) -> bool:
+    """Whether replies come to the recipients of Glimmer."""
+    return "<atem:function_calls>" in template and "<|start|>" in template
+
+
 def abilities(jinja: str) -> set[str]:
     """`tools` and `thinking`, as Ollama reads them out of a Jinja template."""
     found = {"tools"} if "tools" in jinja or "tool_call" in jinja else set[str]()

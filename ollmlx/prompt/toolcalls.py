@@ -3,7 +3,10 @@
 A call is given whole, once its end has come.  `find` chooses by the model's template.
 """
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any, Protocol
 
 from ollmlx.errors import OllmlxError
@@ -13,6 +16,8 @@ from ollmlx.prompt.conversation import function_of
 from ollmlx.prompt.split import held_back
 from ollmlx.wire.native import ToolCallFunction
 
+_MOST_ENDS = 1000
+"""Places where a call may end that are tried."""
 Found = tuple[str, list[ToolCallFunction]]
 """Content, and the calls that came after it."""
 
@@ -54,7 +59,23 @@ class CallsIn:
                 return "", self._read(kept)
             except OllmlxError:
                 return self._syntax.opening + kept, []
-        return "", self._read(kept)
+        try:
+            return "", self._read(kept)
+        except OllmlxError:
+            return self._with_rest(kept)
+
+    def _with_rest(self, body: str) -> Found:
+        """The first call in a body, and what is read out of the rest as of any text.  Raises
+        OllmlxError where there is no call.
+        """
+        for end in islice(re.finditer(r"[}\]]", body), _MOST_ENDS):
+            with suppress(OllmlxError):
+                calls = self._read(body[: end.end()])
+                rest = CallsIn(self._syntax, self._tools)
+                content, more = rest.push(body[end.end() :])
+                last, others = rest.finish()
+                return content + last, [*calls, *more, *others]
+        return "", self._read(body)
 
     def _content(self, content: list[str]) -> bool:
         """Moves what is surely content out of what is kept; whether a call has begun."""
