@@ -17,6 +17,8 @@ from ollmlx.store.model import Model
 from ollmlx.wire.live import JobRequest
 from ollmlx.wire.native import ProgressResponse
 
+_WHOLE = ("F32", "F16", "BF16", "unknown")
+
 
 class NameTaken(BadRequest):
     """A model goes by the name that the new one is to have."""
@@ -55,6 +57,9 @@ def _source(engine: Engine, source: str, name: Name, quantize: str) -> Model:
         raise BadRequest(f"{model.name} has no weights to convert")
     if model.format == "mlx" and not quantize:
         raise BadRequest(f"{model.name} is an MLX model already: say how to quantize it")
+    if model.format == "gguf" and quantize and model.details.quantization_level not in _WHOLE:
+        # The conversion itself says so only when it has written the whole model.
+        raise BadRequest("quantization is only supported for F16, BF16 and F32 models")
     try:
         taken = engine.library.find(name.full)
     except NotFound:

@@ -188,6 +188,10 @@ async def test_a_conversion_is_a_job_and_so_is_a_create(client, toy):
     assert (done["status"], done["error"], done["step"]) == ("done", "", "success")
     again = await ended(client, (await client.post(JOBS, json=body)).json())
     assert again["error"] == "made:latest is there already: give the new model another name"
+    rounded = body | {"source": str(toy.gguf_q8), "model": "other", "quantize": "int4"}
+    refused = await ended(client, (await client.post(JOBS, json=rounded)).json())
+    assert refused["error"] == "quantization is only supported for F16, BF16 and F32 models"
+    assert refused["completed"] == 0  # said before any work
     request = {"model": "worded", "from": "made", "system": "Be brief."}
     body = {"kind": "create", "request": request}
     done = await ended(client, (await client.post(JOBS, json=body)).json())

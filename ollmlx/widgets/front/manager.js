@@ -2,7 +2,7 @@
 
 import { button, copied, h, root } from "./dom.js";
 import { duration, size, until } from "./numbers.js";
-import { confirm, converting, loading, open, verdict } from "./panels.js";
+import { confirm, converting, loading, makeable, open, verdict } from "./panels.js";
 import { Rows } from "./rows.js";
 import { Server } from "./server.js";
 import { Table } from "./table.js";
@@ -166,10 +166,11 @@ class Manager {
     const badge = fit && h("span", { class: `ollmlx-badge ${fit.fits ? "yes" : "no"}`, title: fit.arithmetic }, fit.fits ? "fits" : "too large");
     const format = FORMATS[details.format];
     const facts = [size(model.size), details.quantization_level, details.parameter_size, format ?? details.format];
+    const convertible = makeable(format, details.quantization_level).length > 0;
     const remove = () => confirm(place, `Delete ${name} from the disk?`, "Delete", () => this.server.remove(name, running));
     const buttons = [
       button("Load", () => loading(place, this.server, name, (request) => this.server.load(request)), { label: `Load ${name}`, disabled: running }),
-      format && button("Convert", () => converting(place, name, format, (job) => this.server.begin(job)), { label: `Convert or quantise ${name}` }),
+      convertible && button("Convert", () => converting(place, model, format, (job) => this.server.begin(job)), { label: `Convert or quantise ${name}` }),
       button("Delete", remove, { kind: "danger", label: `Delete ${name}` }),
     ];
     return [row(name, facts, buttons, badge)];

@@ -67,9 +67,18 @@ export function verdict({ fits, on_gpu }) {
 const MLX_LEVELS = ["", "int4", "int8", "mxfp4", "mixed_4_6", "F16", "BF16"];
 const GGUF_LEVELS = ["q4_K_M", "q4_0", "q5_K_M", "q6_K", "q8_0"];
 
-/** A model made from another: MLX out of GGUF, or either with fewer bits. */
-export function converting(row, model, format, begin) {
-  const kinds = format === "GGUF" ? [["mlx", "MLX"], ["gguf", "GGUF, quantised"]] : [["mlx", "MLX, quantised"]];
+/** Weights that can still be quantised: what has lost bits once is not rounded again. */
+const WHOLE = ["F32", "F16", "BF16", "unknown"];
+
+/** What can be made of a model: MLX out of GGUF, or either with fewer bits. */
+export function makeable(format, level) {
+  if (format === "GGUF") return WHOLE.includes(level) ? [["mlx", "MLX"], ["gguf", "GGUF, quantised"]] : [["mlx", "MLX"]];
+  return format === "MLX" && WHOLE.includes(level) ? [["mlx", "MLX, quantised"]] : [];
+}
+
+export function converting(row, { name: model, details }, format, begin) {
+  const kinds = makeable(format, details.quantization_level);
+  const whole = WHOLE.includes(details.quantization_level);
   const kind = h("select", { "aria-label": "What to make" }, kinds.map(([value, text]) => h("option", { value }, text)));
   const level = h("select", { "aria-label": "Quantisation" });
   const name = h("input", { type: "text", required: true });
@@ -78,7 +87,8 @@ export function converting(row, model, format, begin) {
     name.value = model.includes(":") ? `${model}-${word}`.toLowerCase() : `${model}:${word}`.toLowerCase();
   };
   const levels = () => {
-    const all = kind.value === "gguf" ? GGUF_LEVELS : MLX_LEVELS.slice(format === "MLX" ? 1 : 0);
+    const mlx = whole ? MLX_LEVELS.slice(format === "MLX" ? 1 : 0) : [""];
+    const all = kind.value === "gguf" ? GGUF_LEVELS : mlx;
     level.replaceChildren(...all.map((value) => h("option", { value }, value || "as it is")));
     suggest();
   };
