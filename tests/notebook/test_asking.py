@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,3 +149,11 @@ def test_help_asks_nobody(
     ask(shell, line)
     assert "--num-predict" in capsys.readouterr().out
     assert server.asked == []
+
+
+def test_a_path_is_seen_from_where_the_notebook_is(
+    shell: InteractiveShell, server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    shell.run_cell_magic("ollmlx", "./m.gguf", "Hello")
+    assert server.asked[-1]["model"] == str(tmp_path / "m.gguf")
