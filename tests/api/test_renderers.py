@@ -58,8 +58,8 @@ async def test_a_renderer_that_nobody_knows_is_an_error(client):
 async def test_a_reply_is_read_by_the_parser_beside_a_template(client):
     # The echo repeats its prompt, which is a call as Olmo writes it.
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
-    said = [{"role": "user", "content": '<function_calls>f(x="é")</function_calls>'}]
+    said = [{"role": "user", "content": '<function_calls>f(x="b")</function_calls>'}]
     body = {"model": "parsed", "messages": said, "tools": tools, "stream": False}
     answer = (await client.post("/api/chat", json=body)).json()["message"]
     assert answer["content"] == ""
-    assert [call["function"]["arguments"] for call in answer["tool_calls"]] == [{"x": "é"}]
+    assert [call["function"]["arguments"] for call in answer["tool_calls"]] == [{"x": "b"}]
