@@ -23,8 +23,7 @@ from ollmlx.prompt.jinja import Source
 from ollmlx.wire.native import Message, ToolCall
 
 _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "qwen3-vl-instruct": ("qwen3-vl", {"thinks": False}),
-    "qwen3-vl-thinking": ("qwen3-vl", {"thinks": True}),
+    "qwen3-vl-thinking": ("qwen3-vl-instruct", {"thinks": True}),
     "qwen3.8": ("qwen3.5", {"always": True, "effort": True}),
     "ornith": ("qwen3.5", {"always": True}),
     "olmo3.1": ("olmo3", {"extended": True}),
