@@ -107,12 +107,8 @@ async def _pulled_if_missing(engine: Engine, name: str) -> Frames:
 
 
 def _work(store: Changes, base: Model | None, request: CreateRequest) -> Any:
-    folder = base.format == "mlx" if base else _holds_safetensors(request.files)
+    folder = base.format == "mlx" if base else creating_gguf.are_safetensors(request.files)
     return creating_mlx.created if folder else creating_gguf.created
-
-
-def _holds_safetensors(files: Mapping[str, str]) -> bool:
-    return any(name.endswith(".safetensors") for name in files)
 
 
 def _check_template(template: str) -> None:

@@ -74,7 +74,7 @@ async def _gathered(plan: _Plan, folder: Path) -> Frames:
     if request.files and not request.from_:
         async for frame in _parsed(plan, request.files, ""):
             yield frame
-    if _safetensors(request.adapters):
+    if are_safetensors(request.adapters):
         async for frame in _converted(plan, folder):
             yield frame
     elif request.adapters:
@@ -103,7 +103,7 @@ async def _converted(plan: _Plan, folder: Path) -> Frames:
     plan.making.add_blob("adapter", blob)
 
 
-def _safetensors(files: Mapping[str, str]) -> bool:
+def are_safetensors(files: Mapping[str, str]) -> bool:
     return any(name.endswith(".safetensors") for name in files)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from ollmlx.api.creating_weights import QUANTISED
 from ollmlx.api.progress import Frames
 from ollmlx.convert.recipes import Recipe, recipe
 from ollmlx.convert.subprocesses import progress
@@ -23,8 +24,6 @@ from ollmlx.store.words import Words
 from ollmlx.store.workspace import workspace
 from ollmlx.wire.native import CreateRequest, ProgressResponse
 
-QUANTISED = "0" * 19
-"""What Ollama calls the blob that is being rewritten."""
 _QUANTISE = "ollmlx.convert.quantise_mlx"
 _PLAIN = "ollmlx.convert.fp8"
 _EIGHT_BITS = "Q8_0"
