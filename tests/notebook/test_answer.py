@@ -74,6 +74,12 @@ def test_structured_answers_are_shown_as_code_and_read_as_values():
     assert answer.json() == {"a": 1}
 
 
+def test_formulas_are_in_the_marks_that_notebooks_typeset():
+    shown = Answer("m", r"It is \(x^2\), see `\(x\)`.").bundle()
+    assert shown["text/markdown"] == r"It is $x^2$, see `\(x\)`."
+    assert shown["text/plain"] == r"It is \(x^2\), see `\(x\)`."
+
+
 def test_thinking_is_folded_above_the_text():
     shown = Answer("m", "4", thinking="2 + 2").bundle()
     assert shown["text/plain"] == "4"
