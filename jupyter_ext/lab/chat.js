@@ -1,6 +1,7 @@
 /** A new notebook with a chat in it. */
 
 const TO_RUN = "ollmlx:run";
+const FRESH_MS = 60_000; // a page that never came must not run what is at its path later
 
 /** The notebook's only cell. */
 function source(model) {
@@ -28,7 +29,7 @@ export async function chatNotebook(app, { PageConfig, URLExt }, folder, model) {
  * server can say it: an address could come from anybody.
  */
 function openPage(address, path) {
-  localStorage.setItem(TO_RUN, path);
+  localStorage.setItem(TO_RUN, JSON.stringify({ path, until: Date.now() + FRESH_MS }));
   if (window.open(address, "_blank")) return;
   localStorage.removeItem(TO_RUN);
   throw new Error(`The browser did not let the page open.  The notebook is ${path}.`);
@@ -36,7 +37,8 @@ function openPage(address, path) {
 
 /** In the page that was opened: runs the notebook, once. */
 export async function runOpened(app, { context }) {
-  if (localStorage.getItem(TO_RUN) !== context.path) return;
+  const { path, until } = JSON.parse(localStorage.getItem(TO_RUN)) ?? {};
+  if (path !== context.path || Date.now() > until) return;
   localStorage.removeItem(TO_RUN);
   await context.sessionContext.ready;
   await app.commands.execute("notebook:run-all-cells");
