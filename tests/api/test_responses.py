@@ -278,7 +278,7 @@ async def test_a_request_goes_on_from_a_response_without_its_instructions(echo):
     text = "[user]hey[assistant][system]be brief[user]hey[user]and"
     assert ended["output"][0]["content"][0]["text"] == text
     third = await respond(echo, "so", model="roles", previous_response_id=ended["id"])
-    assert third["output"][0]["content"][0]["text"].endswith(f"[assistant]{text}[user]so")
+    assert third["output"][0]["content"][0]["text"] == f"{text}[assistant]{text}[user]so"
     forked = await respond(echo, "or", model="roles", previous_response_id=first["id"])
     assert "and" not in forked["output"][0]["content"][0]["text"]
 
