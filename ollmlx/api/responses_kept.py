@@ -20,6 +20,9 @@ class Kept:
         self._encoded: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._encoded
+
     def put(self, name: str, items: list[Any]) -> None:
         """`items` are what was said so far, as a request's `input` has them, and the output."""
         self._encoded[name] = msgspec.json.encode(items)

@@ -2,7 +2,6 @@
 
 import json
 import random
-import secrets
 import time
 from typing import Any
 
@@ -21,8 +20,9 @@ class Output:
     """The answer to one request, whose input goes on from the items `before`."""
 
     def __init__(self, request: wire.ResponsesRequest, before: list[Any], kept: Kept) -> None:
-        # Whoever knows it can go on with the conversation, so it is longer than Ollama's.
-        self.id = f"resp_{secrets.randbelow(10**18)}"
+        self.id = f"resp_{new_number()}"
+        while self.id in kept:
+            self.id = f"resp_{new_number()}"
         self._before, self._kept = before, kept
         self.message_id = f"msg_{new_number()}"
         self.searches = any(tool.type == "web_search" for tool in request.tools)
