@@ -19,11 +19,6 @@ _MOST_KEPT = 16
 """Compiled grammars: the rows of a table come with one and the same."""
 _FEW = 8
 """Tokens that are less than such a part of the vocabulary are handled one by one."""
-_BYTES = np.arange(256, dtype=np.uint8).reshape(-1, 1)
-_BOUNDS = np.where(
-    np.unpackbits(_BYTES, axis=1, bitorder="little"), np.float32(np.inf), np.float32(-np.inf)
-)
-"""float32 [256, 8]: what the logits of eight tokens may be at most, by their bits in a mask."""
 _TAG = re.compile("\ue000(.*?)\ue001")
 _SPECIAL = re.compile(r"(?:^| )(<\[\d+\]>.*)")
 _UNTIL = re.compile("\ue002(.*?)\ue003")
@@ -53,10 +48,9 @@ class Matcher:
     def __init__(self, tokenizer: LLTokenizer, grammar: str, num_vocab: int) -> None:
         """`num_vocab` is the width of the logits.  Raises `BadRequest` for a bad grammar."""
         self._matcher = _compiled(tokenizer, grammar).deep_copy()
-        self._words = np.zeros((tokenizer.vocab_size + 31) // 32, np.uint32)
         self._shared = min(tokenizer.vocab_size, num_vocab)
-        self._mask = np.zeros(num_vocab, np.bool_)
-        self._bounds = np.full(max(32 * len(self._words), num_vocab), -np.inf, np.float32)
+        self._words = np.zeros((tokenizer.vocab_size + 31) // 32, np.uint32)
+        self._num_vocab = num_vocab
         self._fresh = False
         self._few: NDArray[np.intp] | None = None
         self.finished = self._matcher.is_stopped()
@@ -67,32 +61,36 @@ class Matcher:
             return
         self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
         self._check()
-        bits = np.unpackbits(self._words.view(np.uint8), bitorder="little")
-        self._mask[: self._shared] = bits[: self._shared]
-        few = _FEW * np.count_nonzero(self._mask) <= len(self._mask)
-        self._few = np.flatnonzero(self._mask) if few else None
-        if not few:
-            whole = self._bounds[: 32 * len(self._words)].reshape(-1, 8)
-            # A table of bytes: the ids of many tokens take three times as long to find.
-            np.take(_BOUNDS, self._words.view(np.uint8), axis=0, out=whole, mode="clip")
+        bits = self._bits()
+        few = _FEW * np.count_nonzero(bits) <= self._shared
+        self._few = np.flatnonzero(bits) if few else None
         self._fresh = True
 
     def allowed(self) -> NDArray[np.bool_]:
         """Which token may come next, over `num_vocab`; only end tokens when finished.
 
-        Overwritten by the next step.  Raises as `find` does.
+        Raises as `find` does.
         """
         self.find()
-        return self._mask
+        mask = np.zeros(self._num_vocab, np.bool_)
+        mask[: self._shared] = self._bits()
+        return mask
 
     def few(self) -> NDArray[np.intp] | None:
         """The same as token ids where they are few, else None.  Raises as `find` does."""
         self.find()
         return self._few
 
-    def strike(self, logits: NDArray[np.float32]) -> None:
-        """Where they are not few: make the logits of all others -inf, in place."""
-        np.minimum(logits, self._bounds[: len(logits)], out=logits)
+    def among(self, tokens: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Those of some tokens that may come next.  Raises as `find` does."""
+        self.find()
+        known = tokens[tokens < self._shared]
+        bits = self._words[known >> 5] >> (known & 31).astype(np.uint32) & 1
+        kept: NDArray[np.intp] = known[bits.astype(np.bool_)]
+        return kept
+
+    def _bits(self) -> NDArray[np.uint8]:
+        return np.unpackbits(self._words.view(np.uint8), bitorder="little")[: self._shared]
 
     def consume(self, token: int) -> None:
         """Go on by an allowed token that is not an end token.  Raises as `find` does."""

@@ -56,7 +56,7 @@ class Cache:
         usable = prompt[: media.without_cut(prompt, len(prompt) - 1)]
         length, donor = max(
             ((self._reusable(h, usable), h) for h in [*self._sequences, *self._parking.parked]),
-            key=lambda scored: (scored[0], _nearness(scored[1]), scored[1].last_use),
+            key=lambda scored: self._worth(*scored),
         )
         target = self._target(donor, length)
         self._park_idle(target, donor, length)
@@ -66,6 +66,14 @@ class Cache:
         target.tokens, target.sound, target.busy = list(prompt[:length]), None, True
         target.position, target.starts = media.positions(target.tokens), [0]
         return target
+
+    def _worth(self, length: int, held: Held) -> tuple[float, bool, int]:
+        """To a prompt, of what it could start from.  A parked copy has to be brought back, which
+        takes about as long as saving it did; cells of a running answer are shared for nothing.
+        """
+        parked = length > 0 and not isinstance(held, Sequence)
+        toll = self._parking.saving / self._pace.cost if parked else 0.0
+        return length - toll, not parked and not self._is_busy(held), held.last_use
 
     def grow(self, sequence: Sequence, tokens: list[int]) -> None:
         """Note that tokens were decoded behind what a sequence holds."""
@@ -176,9 +184,9 @@ class Cache:
             held = max((other.in_common(sequence.tokens) for other in others), default=0)
             worth = worth_saving(ends, held, self._parking.saving, self._pace.cost)
             size = media.without_cut(sequence.tokens, max(worth, least))
-        if size < len(sequence.tokens):
+        if 0 < size < len(sequence.tokens):
             self._cut(sequence, size)
-        if sequence.tokens:
+        if size and sequence.tokens:
             pieces = bisect_left(ends, size) + 1
             self._parking.park(sequence.id, sequence, sequence.last_use, pieces)
 
@@ -188,12 +196,14 @@ class Cache:
             return False
         kept = donor.tokens[:length]
         end = media.positions(kept)
-        if target is not donor:
+        # Each of these calls walks over all cells, which are a million on a large GPU.
+        if target is not donor and target.tokens:
             self.clear(target)
-            if isinstance(donor, Sequence):
-                llama.llama_memory_seq_cp(self._memory, donor.id, target.id, 0, end)
-            elif not (isinstance(donor, Parked) and self._parking.bring_back(donor, target.id)):
-                return False
+        if target is not donor and isinstance(donor, Sequence):
+            llama.llama_memory_seq_cp(self._memory, donor.id, target.id, 0, end)
+            return self._intact(target, kept)
+        if isinstance(donor, Parked) and not self._parking.bring_back(donor, target.id):
+            return False
         cut = llama.llama_memory_seq_rm(self._memory, target.id, end, -1)
         return bool(cut) and self._intact(target, kept)
 
@@ -213,14 +223,6 @@ class Cache:
         last = media.positions(kept[: media.last_begins(kept)])
         there: int = llama.llama_memory_seq_pos_max(self._memory, sequence.id)
         return last <= there < end
-
-
-def _nearness(held: Held) -> int:
-    """How little it takes to start from it: going on is nothing, sharing the cells of one that
-    runs about as little, and a parked copy has to be brought back."""
-    if not isinstance(held, Sequence):
-        return 0
-    return 1 if held.busy else 2
 
 
 def _mostly(held: Held, length: int) -> bool:

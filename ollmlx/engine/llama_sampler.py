@@ -25,6 +25,8 @@ from ollmlx.errors import OllmlxError
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _RANDOM_SEED = 0xFFFFFFFF
+_SPARE = 2
+"""Times as many of the likeliest tokens are looked at as are wanted of those that are allowed."""
 _HEIGHT = 32
 """Of `likeliest`'s columns: fastest at 49,152 and at 128,256 tokens."""
 
@@ -88,26 +90,30 @@ class Sampler:
             self._chain = None
 
     def _token(self, context: Context, row: int, logits: NDArray[np.float32]) -> int:
-        few = self._matcher.few() if self._matcher else None
+        allowed = self._allowed(logits) if self._matcher else None
         if self._chain is None:
-            return self._best(logits, few)
-        if few is not None:
-            return self._apply(logits, few)
-        if self._matcher:
-            self._matcher.strike(logits)
+            return int(logits.argmax() if allowed is None else allowed[logits[allowed].argmax()])
+        if allowed is not None:
+            return self._apply(logits, allowed)
         if 0 < self._top_k < len(logits):
             return self._apply(logits, likeliest(logits, self._top_k))
         token: int = llama.llama_sampler_sample(self._chain, context.handle, row)
         return token
 
-    def _best(self, logits: NDArray[np.float32], few: NDArray[np.intp] | None) -> int:
+    def _allowed(self, logits: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Tokens that the grammar allows, among them all that can be chosen: masks as wide as the
+        vocabulary, of many answers, would push each other out of the processor's cache.
+        """
+        assert self._matcher
+        few = self._matcher.few()
         if few is not None:
-            return int(few[logits[few].argmax()])
-        token = int(logits.argmax())
-        if self._matcher and not self._matcher.allowed()[token]:
-            self._matcher.strike(logits)
-            return int(logits.argmax())
-        return token
+            return few
+        wanted = 1 if self._chain is None else self._top_k
+        if 0 < _SPARE * wanted < len(logits):
+            found = self._matcher.among(likeliest(logits, _SPARE * wanted))
+            if len(found) >= wanted:
+                return found
+        return np.flatnonzero(self._matcher.allowed())
 
     def _apply(self, logits: NDArray[np.float32], allowed: NDArray[np.intp]) -> int:
         """Sample among some tokens only: far cheaper than llama.cpp's own grammar sampler."""

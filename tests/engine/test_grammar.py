@@ -41,22 +41,20 @@ def test_a_token_that_was_not_allowed_is_an_error_not_a_crash(tokenizer: LLToken
 
 
 @pytest.mark.parametrize("num_vocab", [200, 262, 512])
-def test_few_tokens_are_named_and_of_many_the_others_are_struck_out(
+def test_few_tokens_are_named_and_many_are_picked_from(
     tokenizer: LLTokenizer, num_vocab: int
 ) -> None:
-    text = {"type": "regex", "pattern": '"[^"]*"'}
-    matcher = Matcher(tokenizer, from_format(text), num_vocab)
+    grammar = from_format({"type": "regex", "pattern": '"[^"]*"'})
+    matcher = Matcher(tokenizer, grammar, num_vocab)
     few = matcher.few()
     assert few is not None
     assert few.tolist() == [ord('"')]
     for byte in b'"a':
         matcher.consume(byte)
-        assert matcher.few() is None
-    logits = np.arange(num_vocab, dtype=np.float32)
-    struck = np.where(matcher.allowed(), logits, -np.inf)
-    matcher.strike(logits)
-    assert (logits == struck).all()
-    assert not matcher.allowed()[255:].any()
+    assert matcher.few() is None
+    among = matcher.among(np.arange(num_vocab))
+    assert among.tolist() == np.flatnonzero(matcher.allowed()).tolist()
+    assert matcher.among(np.array([ord("b"), ord('"'), 255])).tolist() == [ord("b"), ord('"')]
 
 
 def test_matchers_of_one_grammar_go_their_own_ways(tokenizer: LLTokenizer) -> None:
