@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ollmlx.bench import machine
-from ollmlx.bench.endpoint import Endpoint
+from ollmlx.bench.endpoint import Endpoint, answers
 from ollmlx.bench.timeline import Timeline
 
 
@@ -23,5 +23,4 @@ class Served:
 
     async def _run(self, prompts: Sequence[str], tokens: int) -> list[Timeline]:
         asks = [self._endpoint.completion(prompt, tokens) for prompt in prompts]
-        async with self._endpoint.connect() as connection:
-            return await connection.answers(asks)
+        return await answers(self._endpoint, asks)

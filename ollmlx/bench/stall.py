@@ -5,12 +5,13 @@ import statistics
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 from msgspec import Struct
 
 from ollmlx.bench import texts
 from ollmlx.bench.contest import Tell
-from ollmlx.bench.endpoint import Ask, Connection, Endpoint
+from ollmlx.bench.endpoint import Ask, Endpoint, answer, record
 from ollmlx.bench.figures import percentile
 from ollmlx.bench.report import Outcome, milliseconds
 from ollmlx.bench.timeline import AnswerFailed, Recording, Timeline
@@ -74,18 +75,17 @@ async def _rounds(endpoint: Endpoint, load: Load) -> Stall:
     before: list[float] = []
     during: list[float] = []
     longs: list[Timeline] = []
-    async with endpoint.connect() as connection:
-        (warm,) = texts.prompts(f"{load.key}/warm", 1, 8)
-        await connection.answer(endpoint.completion(warm, 2))
-        for number in range(load.rounds):
-            short = texts.prompts(f"{load.key}/{number}", load.streams, _SHORT)
-            (long,) = texts.prompts(f"{load.key}/{number}/long", 1, load.prompt_tokens)
-            running, arrival = await _one(connection, endpoint, short, long)
-            end = arrival.stamps[0]
-            for timeline in running:
-                before += _gaps(timeline, 0.0, arrival.started)
-                during += _gaps(timeline, arrival.started, end)
-            longs.append(arrival)
+    (warm,) = texts.prompts(f"{load.key}/warm", 1, 8)
+    await answer(endpoint, endpoint.completion(warm, 2))
+    for number in range(load.rounds):
+        short = texts.prompts(f"{load.key}/{number}", load.streams, _SHORT)
+        (long,) = texts.prompts(f"{load.key}/{number}/long", 1, load.prompt_tokens)
+        running, arrival = await _one(endpoint, short, long)
+        end = arrival.stamps[0]
+        for timeline in running:
+            before += _gaps(timeline, 0.0, arrival.started)
+            during += _gaps(timeline, arrival.started, end)
+        longs.append(arrival)
     return Stall(
         endpoint.url,
         percentile(before, 50),
@@ -98,13 +98,13 @@ async def _rounds(endpoint: Endpoint, load: Load) -> Stall:
 
 
 async def _one(
-    connection: Connection, endpoint: Endpoint, short: Sequence[str], long: str
+    endpoint: Endpoint, short: Sequence[str], long: str
 ) -> tuple[list[Timeline], Timeline]:
     """Timelines of the streams that ran, and of the long prompt that came in between."""
     asks = [endpoint.completion(prompt, _ENDLESS) for prompt in short]
-    async with _running(connection, asks) as recordings:
+    async with _running(endpoint, asks) as recordings:
         await asyncio.gather(*(recording.reaches(_QUIET_PIECES) for recording in recordings))
-        arrival = await connection.answer(endpoint.completion(long, 1))
+        arrival = await answer(endpoint, endpoint.completion(long, 1))
         # A gap that the prompt made ends with the next piece.
         heard = [len(recording.chunks) + 1 for recording in recordings]
         waits = zip(recordings, heard, strict=True)
@@ -114,12 +114,12 @@ async def _one(
 
 @asynccontextmanager
 async def _running(
-    connection: Connection, asks: Sequence[Ask]
+    endpoint: Endpoint, asks: Sequence[Ask]
 ) -> AsyncGenerator[list[Recording], None]:
     """Streams that are hung up on at the end.  Raises `AnswerFailed` when one of them fails."""
     recordings = [Recording() for _ in asks]
     pairs = zip(asks, recordings, strict=True)
-    tasks = [asyncio.create_task(connection.record(ask, recording)) for ask, recording in pairs]
+    tasks = [asyncio.create_task(record(endpoint, ask, recording)) for ask, recording in pairs]
     try:
         yield recordings
     finally:
@@ -133,5 +133,4 @@ async def _running(
 
 def _gaps(timeline: Timeline, start: float, end: float) -> list[float]:
     """Gaps that began between two moments."""
-    gaps = zip(timeline.stamps, timeline.stamps[1:], strict=False)
-    return [b - a for a, b in gaps if a < end and b >= start]
+    return [b - a for a, b in pairwise(timeline.arrivals) if a < end and b >= start]

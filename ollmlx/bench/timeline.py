@@ -8,11 +8,15 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from ollmlx.errors import OllmlxError
+
+Stamped = tuple[float, bytes]
+"""What came, and when."""
 
 
 class AnswerFailed(OllmlxError):
@@ -39,9 +43,14 @@ class Timeline:
         return self.stamps[0] - self.started
 
     @property
+    def arrivals(self) -> list[float]:
+        """The stamps, once each: pieces may come together."""
+        return sorted(set(self.stamps))
+
+    @property
     def gaps(self) -> list[float]:
-        """Seconds between one piece and the next."""
-        return [b - a for a, b in zip(self.stamps, self.stamps[1:], strict=False)]
+        """Seconds between one arrival and the next."""
+        return [b - a for a, b in pairwise(self.arrivals)]
 
     @property
     def speed(self) -> float:
@@ -55,7 +64,7 @@ class Recording:
     """A stream while it comes in."""
 
     started: float = field(default_factory=time.perf_counter)
-    chunks: list[tuple[float, bytes]] = field(default_factory=list)
+    chunks: list[Stamped] = field(default_factory=list)
     _ended: bool = False
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 

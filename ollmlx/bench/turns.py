@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from ollmlx.bench import texts
 from ollmlx.bench.contest import Tell
-from ollmlx.bench.endpoint import Connection, Endpoint
+from ollmlx.bench.endpoint import Endpoint, answer
 from ollmlx.bench.report import Bar, Outcome, milliseconds
 from ollmlx.bench.timeline import AnswerFailed, Timeline
 
@@ -65,25 +65,22 @@ async def _rounds(
     cold: list[float] = []
     second: list[float] = []
     read = 0
-    async with endpoint.connect() as connection:
-        await connection.answer(endpoint.chat(texts.question(f"{key}/warm", 4), 2))
-        for number in range(rounds):
-            tell(f"{endpoint.url}: round {number + 1}")
-            unseen = texts.question(f"{key}/cold/{number}", history)
-            answer = texts.words(f"{key}/answer/{number}", _ANSWER)
-            first_time = await _ask(connection, endpoint, texts.follow_up(unseen, answer), 2)
-            begun = texts.question(f"{key}/begun/{number}", history)
-            said = await _ask(connection, endpoint, begun, _ANSWER)
-            again = await _ask(connection, endpoint, texts.follow_up(begun, said.text), 2)
-            cold.append(first_time.first)
-            second.append(again.first)
-            read = again.prompt_tokens
+    await answer(endpoint, endpoint.chat(texts.question(f"{key}/warm", 4), 2))
+    for number in range(rounds):
+        tell(f"{endpoint.url}: round {number + 1}")
+        unseen = texts.question(f"{key}/cold/{number}", history)
+        words = texts.words(f"{key}/answer/{number}", _ANSWER)
+        first_time = await _ask(endpoint, texts.follow_up(unseen, words), 2)
+        begun = texts.question(f"{key}/begun/{number}", history)
+        said = await _ask(endpoint, begun, _ANSWER)
+        again = await _ask(endpoint, texts.follow_up(begun, said.text), 2)
+        cold.append(first_time.first)
+        second.append(again.first)
+        read = again.prompt_tokens
     pairs = zip(second, cold, strict=True)
     ratio = statistics.median(warm / unread for warm, unread in pairs)
     return SecondTurn(endpoint.url, cold, second, read, ratio)
 
 
-async def _ask(
-    connection: Connection, endpoint: Endpoint, messages: list[texts.Message], tokens: int
-) -> Timeline:
-    return await connection.answer(endpoint.chat(messages, tokens))
+async def _ask(endpoint: Endpoint, messages: list[texts.Message], tokens: int) -> Timeline:
+    return await answer(endpoint, endpoint.chat(messages, tokens))

@@ -17,8 +17,8 @@ from ollmlx.engine.backend import Backend, load
 from ollmlx.errors import OllmlxError
 
 Inbox = queue.SimpleQueue[jobs.Command]
-MOMENT = 0.02
-"""Seconds."""
+MOMENT = 1 / 30
+"""Seconds; widgets draw no oftener."""
 Question = jobs.Tokenize | jobs.Detokenize | jobs.Look
 
 
