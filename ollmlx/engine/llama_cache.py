@@ -72,7 +72,7 @@ class Cache:
         takes about as long as saving it did; cells of a running answer are shared for nothing.
         """
         parked = length > 0 and not isinstance(held, Sequence)
-        toll = self._parking.saving / self._pace.cost if parked else 0.0
+        toll = self._parking.seconds(1) / self._pace.cost if parked else 0.0
         return length - toll, not parked and not self._is_busy(held), held.last_use
 
     def grow(self, sequence: Sequence, tokens: list[int]) -> None:
@@ -182,7 +182,7 @@ class Cache:
         if self.rewinds:
             others = (h for h in [*self._sequences, *self._parking.parked] if h is not sequence)
             held = max((other.in_common(sequence.tokens) for other in others), default=0)
-            worth = worth_saving(ends, held, self._parking.saving, self._pace.cost)
+            worth = worth_saving(ends, held, self._parking.seconds, self._pace.cost)
             size = media.without_cut(sequence.tokens, max(worth, least))
         if 0 < size < len(sequence.tokens):
             self._cut(sequence, size)

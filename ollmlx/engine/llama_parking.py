@@ -8,6 +8,7 @@ those that grow side by side lie scattered over the cache, and a GPU copies each
 import ctypes
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import compress, count
 from operator import ne
@@ -59,8 +60,12 @@ class Parking:
         """`rewinds`: whether what is held can be cut back to any of its beginnings."""
         self._context, self._room, self._rewinds = context.handle, room, rewinds
         self.parked: list[Parked] = []
-        self.saving = 0.0
-        """The least seconds that a piece took to save; 0 while none was."""
+        self.once = self.saving = 0.0
+        """The least seconds that saving took at all, and a piece of it; 0 while nothing was."""
+
+    def seconds(self, pieces: int) -> float:
+        """What saving so many pieces takes, and bringing them back about as much."""
+        return max(self.once, pieces * self.saving)
 
     def park(self, sequence_id: int, held: Held, last_use: int, pieces: int) -> None:
         """Save what a sequence holds; its cells are as they were, in about so many pieces."""
@@ -72,6 +77,7 @@ class Parking:
         if llama.llama_state_seq_get_data(self._context, _bytes(state), size, sequence_id) != size:
             return
         taken = time.perf_counter() - started
+        self.once = min(self.once or math.inf, taken)
         self.saving = min(self.saving or math.inf, taken / pieces)
         copy = Parked(list(held.tokens), held.sound, last_use, state)
         # A longer answer that goes on from another holds all of it.
@@ -90,12 +96,12 @@ class Parking:
         return bool(read)
 
 
-def worth_saving(ends: list[int], held: int, saving: float, reading: float) -> int:
+def worth_saving(ends: list[int], held: int, saving: Callable[[int], float], reading: float) -> int:
     """Of a sequence whose pieces have those `ends`, how many tokens at the start to save: the rest
-    is read again sooner.  `held` are there without it.  In seconds: `saving` a piece, `reading` a
-    token.
+    is read again sooner than saved and brought back.  `held` are there without it.  In seconds:
+    `saving` some pieces, `reading` a token.
     """
-    gains = [(end - held) * reading - pieces * saving for pieces, end in enumerate(ends, 1)]
+    gains = [(end - held) * reading - 2 * saving(pieces) for pieces, end in enumerate(ends, 1)]
     best = max(range(len(ends)), key=gains.__getitem__)
     return ends[best] if gains[best] > 0 else 0
 

@@ -85,11 +85,11 @@ def test_finished_answers_do_not_lie_in_the_cells_that_running_ones_walk_over(
 @pytest.mark.parametrize(
     ("ends", "held", "saving", "worth"),
     [
-        ([100], 0, 50, 100),
-        ([100], 60, 50, 0),
-        ([100], 0, 200, 0),
-        ([100, 101, 102, 103], 0, 50, 100),
-        ([100, 101, 102, 300], 0, 50, 300),
+        ([100], 0, 25, 100),
+        ([100], 60, 25, 0),
+        ([100], 0, 100, 0),
+        ([100, 101, 102, 103], 0, 25, 100),
+        ([100, 101, 102, 300], 0, 25, 300),
         ([100, 101, 102, 103], 0, 0, 103),
         ([100, 101, 102, 103], 103, 0, 0),
     ],
@@ -97,14 +97,14 @@ def test_finished_answers_do_not_lie_in_the_cells_that_running_ones_walk_over(
 def test_what_is_read_again_sooner_than_saved_is_not_saved(
     ends: list[int], held: int, saving: float, worth: int
 ) -> None:
-    assert worth_saving(ends, held, saving, reading=1) == worth
+    assert worth_saving(ends, held, lambda pieces: pieces * saving, reading=1) == worth
 
 
 def test_of_rows_that_begin_alike_only_one_is_saved(opened: Open) -> None:
     backend, start = opened(num_parallel=4), words(1, 100)
     assert backend._scheduler is not None
     cache = backend._scheduler._cache
-    cache._parking.saving = 50 * cache._pace.cost  # as on a GPU, where copies are slow
+    cache._parking.saving = 25 * cache._pace.cost  # as on a GPU, where copies are slow
     answer(backend, Generate(0, start + words(0, 10), 5, GREEDY))
     for row in range(1, 13):
         backend.submit(Generate(row, start + words(row, 10), 5 + row % 3, GREEDY))
@@ -121,7 +121,7 @@ def test_where_saving_is_slow_answers_written_side_by_side_keep_their_prompts(
     first = drive(backend)[11]
     assert backend._scheduler is not None
     cache = backend._scheduler._cache
-    cache._parking.saving = 50 * cache._pace.cost  # as on a GPU, where copies are slow
+    cache._parking.saving = 25 * cache._pace.cost  # as on a GPU, where copies are slow
     answer(backend, Generate(3, words(13, 20), 5, GREEDY))
     assert min(len(parked.tokens) for parked in cache._parking.parked) == 100
     turn = words(11, 100) + first.tokens + words(14, 10)
@@ -132,9 +132,10 @@ def test_where_saving_is_slow_answers_written_side_by_side_keep_their_prompts(
 
 def test_no_prompt_is_held_against_more_than_a_few_copies(opened: Open) -> None:
     backend = opened()
-    for chat in range(70):
-        answer(backend, Generate(chat, words(chat, 5), 1, GREEDY))
     assert backend._scheduler is not None
+    for chat in range(70):
+        backend._scheduler._cache._pace.cost = 1.0  # worth saving, short as they are
+        answer(backend, Generate(chat, words(chat, 5), 1, GREEDY))
     assert len(backend._scheduler._cache._parking.parked) == 64
 
 
