@@ -67,12 +67,11 @@ async def test_a_token_is_a_line(client):
     assert response.text.endswith("}\n")
 
 
-async def test_tokens_of_the_same_moment_leave_together_and_the_first_at_once(client):
+async def test_tokens_of_the_same_moment_leave_together(client):
     text = " ".join(map(str, range(100)))
     body = {"model": "echo", "prompt": text}
     async with client.stream("POST", "/api/generate", json=body) as response:
         pieces = [piece async for piece in response.aiter_raw()]
-    assert pieces[0].count(b"\n") == 1
     assert b"".join(pieces).count(b"\n") == len(text) + 1
     assert len(pieces) < 100  # steps take a millisecond here
 

@@ -27,6 +27,10 @@ SETTINGS = {
     "ServerApp": {"ip": "127.0.0.1", "port": 0, "open_browser": False, "allow_root": True},
     "IdentityProvider": {"token": TOKEN},
 }
+SAY = "Say: one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+"""The answer has no near tie, which requests beside it or before it could tip: sums are rounded
+otherwise then.
+"""
 QUESTION = "what?"
 PICTURES = [base64.b64encode(picture(seed)).decode() for seed in (1, 2)]
 """Two PNG files, about which the toys that see have different things to say."""

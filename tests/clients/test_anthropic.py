@@ -8,11 +8,11 @@ import ollama
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, Doors
+from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, SAY, Doors
 from tests.clients.test_ollama import THINKER
 
 pytestmark = [pytest.mark.model, pytest.mark.client("anthropic")]
-HELLO: list[Any] = [{"role": "user", "content": "Say hello."}]
+HELLO: list[Any] = [{"role": "user", "content": SAY}]
 WEATHER: Any = {
     "name": "get_weather",
     "description": "The weather in a city.",

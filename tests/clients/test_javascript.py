@@ -17,6 +17,7 @@ from tests.clients.conftest import (
     MODELS,
     PICTURES,
     QUESTION,
+    SAY,
     Doors,
     Models,
 )
@@ -46,7 +47,7 @@ def ask(program: Path, url: str) -> Ask:
     """What a feature of the program came to, with an engine's models and what else it needs."""
 
     def ask(feature: str, models: Models = MODELS[GGUF], **given: Any) -> Any:
-        told = {"host": url, **asdict(models), **given}
+        told = {"host": url, "say": SAY, **asdict(models), **given}
         command = ["node", str(program), feature, json.dumps(told)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert not done.returncode, done.stderr

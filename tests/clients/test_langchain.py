@@ -10,7 +10,7 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama, OllamaEmbeddings, OllamaLLM
 from pydantic import BaseModel
 
-from tests.clients.conftest import MODEL, PICTURES, QUESTION, Doors
+from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, Doors
 
 pytestmark = [
     pytest.mark.model,
@@ -37,8 +37,8 @@ def get_weather(city: str) -> str:
 @pytest.mark.feature("chat", "chat, streamed")
 def test_a_streamed_chat_is_the_whole_one_in_pieces(url, models):
     chat = ChatOllama(model=models.chat, base_url=url, **SHORT)
-    whole = chat.invoke("Say hello.")
-    pieces = list(chat.stream("Say hello."))
+    whole = chat.invoke(SAY)
+    pieces = list(chat.stream(SAY))
     assert "".join(piece.content for piece in pieces) == whole.content != ""
     assert whole.usage_metadata["output_tokens"] > 0
     assert whole.response_metadata["done_reason"] in ("stop", "length")
@@ -54,9 +54,7 @@ async def test_a_batch_runs_beside_itself(url):
 @pytest.mark.feature("completion", "completion, streamed")
 def test_a_completion_is_streamed_too(url):
     model = OllamaLLM(model=MODEL, base_url=url, **SHORT)
-    assert "".join(model.stream("The capital of France is")) == model.invoke(
-        "The capital of France is"
-    )
+    assert "".join(model.stream(SAY)) == model.invoke(SAY)
 
 
 @pytest.mark.feature("tools", "tools, streamed")

@@ -9,7 +9,7 @@ import litellm
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.conftest import MODEL, PICTURES, QUESTION, Doors
+from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, Doors
 
 pytestmark = [
     pytest.mark.model,
@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.usefixtures("unclosed"),
     pytest.mark.filterwarnings("ignore"),  # litellm's own, about its types and sockets
 ]
-HELLO = [{"role": "user", "content": "Say hello."}]
+HELLO = [{"role": "user", "content": SAY}]
 WEATHER = {
     "type": "function",
     "function": {

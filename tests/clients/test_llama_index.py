@@ -13,7 +13,7 @@ from llama_index.embeddings.ollama import OllamaEmbedding
 from llama_index.llms.ollama import Ollama
 from pydantic import BaseModel
 
-from tests.clients.conftest import MODEL, PICTURES, QUESTION, Doors
+from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, Doors
 
 pytestmark = [
     pytest.mark.model,
@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.usefixtures("unclosed"),
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
-HELLO = ChatMessage(role="user", content="Say hello.")
+HELLO = ChatMessage(role="user", content=SAY)
 
 
 class City(BaseModel):
@@ -52,8 +52,8 @@ def test_a_streamed_chat_is_the_whole_one_in_pieces(url, models):
 
 @pytest.mark.feature("completion", "completion, streamed")
 def test_a_completion_is_streamed_too(url):
-    whole = made(url).complete("The capital of France is")
-    pieces = list(made(url).stream_complete("The capital of France is"))
+    whole = made(url).complete(SAY)
+    pieces = list(made(url).stream_complete(SAY))
     assert "".join(piece.delta for piece in pieces) == whole.text != ""
 
 

@@ -10,11 +10,11 @@ import ollama
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, EMBEDDER, MODEL, PICTURES, QUESTION, Doors
+from tests.clients.conftest import CALLER, EMBEDDER, MODEL, PICTURES, QUESTION, SAY, Doors
 from tests.registry import docker_registry
 
 pytestmark = [pytest.mark.model, pytest.mark.client("ollama (Python)")]
-GREETING = [{"role": "user", "content": "Say hello."}]
+GREETING = [{"role": "user", "content": SAY}]
 SHORT = {"temperature": 0, "num_predict": 12}
 THINKER = (
     "{{ range .Messages }}{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}"
@@ -60,8 +60,8 @@ def test_a_streamed_chat_is_the_whole_one_in_pieces(client, models):
 
 @pytest.mark.feature("completion", "completion, streamed")
 def test_a_completion_goes_on_from_its_context(client):
-    first = client.generate(MODEL, "The capital of France is", options=SHORT)
-    pieces = client.generate(MODEL, "The capital of France is", options=SHORT, stream=True)
+    first = client.generate(MODEL, SAY, options=SHORT)
+    pieces = client.generate(MODEL, SAY, options=SHORT, stream=True)
     assert "".join(piece.response for piece in pieces) == first.response != ""
     second = client.generate(MODEL, "And of Italy?", context=first.context, options=SHORT)
     assert second.prompt_eval_count > first.prompt_eval_count

@@ -11,10 +11,12 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, Doors
+from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, SAY, Doors
 
 pytestmark = [pytest.mark.model, pytest.mark.client("openai (Python)")]
-HELLO: Any = [{"role": "user", "content": "Say hello."}]
+COUNT = "1 2 3 4 5 6 7 8 9 10 11 12"
+"""As `SAY`, for a model that goes on with a text."""
+HELLO: Any = [{"role": "user", "content": SAY}]
 WEATHER: Any = [{"role": "user", "content": "How is the weather in Paris?"}]
 SHORT: Any = {"temperature": 0, "max_tokens": 8}
 PARAMETERS = {
@@ -63,7 +65,9 @@ def test_a_streamed_chat_is_the_whole_one_in_pieces(client, models):
 def test_several_answers_differ_and_come_again_with_their_seed(client):
     def texts() -> list[Any]:
         asked: Any = {"seed": 7, "n": 2, "max_tokens": 6}
-        answer = client.chat.completions.create(model=MODEL, messages=HELLO, **asked)
+        answer = client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "Say hello."}], **asked
+        )
         return [choice.message.content for choice in answer.choices]
 
     first = texts()
@@ -199,12 +203,12 @@ def test_an_answer_may_be_one_of_a_few_words(client):
 
 @pytest.mark.feature("completion", "completion, streamed")
 def test_a_streamed_completion_is_the_whole_one_in_pieces(client):
-    asked: Any = {"model": MODEL, "prompt": "The sky is", **SHORT}
+    asked: Any = {"model": MODEL, "prompt": COUNT, **SHORT}
     whole = client.completions.create(**asked)
     pieces = list(client.completions.create(stream=True, **asked))
     assert "".join(piece.choices[0].text for piece in pieces) == whole.choices[0].text != ""
     assert pieces[-1].choices[0].finish_reason == "length"
-    both = client.completions.create(**{**asked, "prompt": ["The sky is", "Water is"]})
+    both = client.completions.create(**{**asked, "prompt": [COUNT, "Water is"]})
     assert both.choices[0].text == whole.choices[0].text
     assert [choice.index for choice in both.choices] == [0, 1]
 
@@ -258,7 +262,7 @@ def test_models_are_listed_and_found(client):
 
 @pytest.mark.feature("responses", "responses, streamed")
 def test_a_streamed_response_is_the_whole_one_in_events(client):
-    asked: Any = {"model": MODEL, "input": "Say hello.", "temperature": 0, "max_output_tokens": 8}
+    asked: Any = {"model": MODEL, "input": SAY, "temperature": 0, "max_output_tokens": 8}
     whole = client.responses.create(**asked)
     assert whole.output_text
     with client.responses.stream(**asked) as stream:

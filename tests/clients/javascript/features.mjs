@@ -3,10 +3,10 @@
 import { Ollama } from "ollama";
 
 const feature = process.argv[2];
-const { host, token, chat: MODEL, embedder, caller, seer, question, pictures } = JSON.parse(process.argv[3]);
+const { host, token, chat: MODEL, embedder, caller, seer, say, question, pictures } = JSON.parse(process.argv[3]);
 const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
 const ollama = new Ollama({ host, headers });
-const hello = [{ role: "user", content: "Say hello." }];
+const hello = [{ role: "user", content: say }];
 const options = { temperature: 0, num_predict: 12 };
 
 async function joined(stream, piece) {
@@ -31,7 +31,7 @@ const features = {
     return [whole.message.content, await joined(stream, (part) => part.message.content)];
   },
   async completion() {
-    const asked = { model: MODEL, prompt: "The capital of France is", options };
+    const asked = { model: MODEL, prompt: say, options };
     const whole = await ollama.generate(asked);
     const stream = await ollama.generate({ ...asked, stream: true });
     return [whole.response, await joined(stream, (part) => part.response)];
