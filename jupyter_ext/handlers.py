@@ -16,7 +16,7 @@ from tornado.web import HTTPError, stream_request_body
 
 from jupyter_ext import secret
 from jupyter_ext.guard import GuardedHandler, Mount
-from ollmlx.http import MAX_UPLOAD, Head, Request, StreamingHandler, refusal, streams_body
+from ollmlx.frames import MAX_UPLOAD, Head, Request, StreamingHandler
 
 _CREDENTIALS = {"authorization", "cookie", "x-api-key", "x-xsrftoken"}
 _SMALL_BODY = 1 << 20
@@ -42,7 +42,7 @@ class MountHandler(StreamingHandler, GuardedHandler):
         self._body = bytearray()
         try:
             await super().prepare()
-            if streams_body(self.request.method or "", self.path):
+            if self.mount.room.streams_body(self.request.method or "", self.path):
                 self._accept_upload()
             else:
                 self._accept_body()
@@ -91,7 +91,7 @@ class MountHandler(StreamingHandler, GuardedHandler):
         if isinstance(error, HTTPError) and error.log_message:
             message = error.log_message % error.args
         self.set_header("Content-Type", "application/json")
-        self.finish(refusal(self._request(), status_code, message))
+        self.finish(self.mount.room.refusal(self._request(), status_code, message))
 
     def _begin(self, request: Request) -> asyncio.Task[None]:
         return asyncio.create_task(self._write_frames(request))

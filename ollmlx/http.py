@@ -6,9 +6,8 @@ same bytes; `Door` is that port.
 
 import asyncio
 import hmac
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -21,6 +20,7 @@ from ollmlx.api.engine import Engine, Upload
 from ollmlx.api.routes import Route, find
 from ollmlx.body import Body
 from ollmlx.errors import Malformed, OllmlxError, Unreadable
+from ollmlx.frames import EVENTS, LINES, MAX_UPLOAD, Frame, Head, Request, StreamingHandler
 from ollmlx.origins import allowed_host, cors_headers, host_is_address, preflight_headers
 from ollmlx.wire import form
 from ollmlx.wire.compressed import decompress
@@ -28,48 +28,7 @@ from ollmlx.wire.decode import decode, from_query
 from ollmlx.wire.encode import encode
 from ollmlx.wire.native import ErrorResponse
 
-__all__ = [
-    "Door",
-    "Head",
-    "Request",
-    "allowed_host",
-    "cors_headers",
-    "exchange",
-    "make_door",
-    "preflight_headers",
-    "refusal",
-    "streams_body",
-]
-
 TEXT = "text/plain"
-LINES = "application/x-ndjson"
-EVENTS = "text/event-stream"
-MAX_BODY = 1 << 30
-"""Bytes of a request: a long conversation with its pictures."""
-MAX_UPLOAD = 1 << 42
-"""Bytes of a file that a client uploads: any model."""
-
-
-@dataclass(frozen=True)
-class Request:
-    method: str
-    path: str
-    """Below the mount, starting with `/`, without a query."""
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes = b""
-    upload: Body | None = None
-    """The body of a route that reads it itself."""
-    query: str = ""
-
-
-@dataclass(frozen=True)
-class Head:
-    status: int
-    headers: list[tuple[str, str]]
-
-
-Frame = Head | bytes
 
 
 async def exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, None]:
@@ -223,25 +182,6 @@ def _unrouted(path: str, methods: list[str]) -> list[Frame]:
 
 
 # -- the open door ---------------------------------------------------------------------------------
-
-
-class StreamingHandler(web.RequestHandler):
-    """Writes an answer as it comes; pieces that come at once leave together."""
-
-    _leaving = False
-
-    def write_piece(self, piece: bytes) -> None:
-        self.write(piece)
-        streams = self._headers.get("Content-Type") in (LINES, EVENTS)
-        # A whole answer is left to the end, where its length is known.
-        if streams and not self._leaving:
-            self._leaving = True
-            asyncio.get_running_loop().call_soon(self._leave)
-
-    def _leave(self) -> None:
-        self._leaving = False
-        if not self._finished:
-            self.flush()
 
 
 @web.stream_request_body

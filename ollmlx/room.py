@@ -13,28 +13,28 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tornado.httpserver import HTTPServer
 
-from ollmlx.api.changes import tidy
-from ollmlx.api.engine import Engine, Models
-from ollmlx.api.managing import adopt
-from ollmlx.api.telemetry import Family, families
 from ollmlx.body import Body
-from ollmlx.engine.pool import Pool
-from ollmlx.http import MAX_BODY, Frame, Request, exchange, make_door
+from ollmlx.frames import MAX_BODY, Frame, Request
 from ollmlx.settings import Settings, is_loopback
-from ollmlx.store.library import Library
+
+if TYPE_CHECKING:  # see `Room._service`
+    from ollmlx.api.engine import Models
+    from ollmlx.api.telemetry import Family
+    from ollmlx.service import Service
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 class Room:
-    def __init__(self, settings: Settings, library: Models | None = None) -> None:
-        self._engine = Engine(settings, library or Library(settings), Pool(settings))
-        self._has_store = library is None
+    def __init__(self, settings: Settings, library: "Models | None" = None) -> None:
+        self._settings, self._library = settings, library
+        self._made: Service | None = None
+        self._making = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="ollmlx", daemon=True)
         self._doors: list[HTTPServer] = []
@@ -47,8 +47,9 @@ class Room:
 
         `take_over`: go on with the jobs that servers before this one have left.
         """
+        service = self._service
         self._thread.start()
-        self._call(self._settle(take_over) if self._has_store else asyncio.sleep(0)).result()
+        self._call(service.settle(take_over)).result()
 
     def open_door(self, host: str, port: int, secret: str = "") -> int:
         """Listen for plain clients; port 0 is any free one.  With a secret only `/t/<secret>/…` is
@@ -59,9 +60,8 @@ class Room:
         listener = _listener(host, port)
 
         async def listen() -> None:
-            door = HTTPServer(
-                make_door(self._engine, is_loopback(host), secret), max_body_size=MAX_BODY
-            )
+            application = self._service.door(is_loopback(host), secret)
+            door = HTTPServer(application, max_body_size=MAX_BODY)
             door.add_sockets([listener])
             self._doors.append(door)
 
@@ -87,23 +87,31 @@ class Room:
             pump.cancel()
 
     def body(self) -> Body:
-        """For a request whose route `http.streams_body`: put the chunks in from any loop."""
+        """For a request whose route `streams_body`: put the chunks in from any loop."""
         return Body(self._loop)
+
+    def streams_body(self, method: str, path: str) -> bool:
+        """Whether a request's body is to be handed over as `Request.upload`."""
+        return self._service.streams_body(method, path)
+
+    def refusal(self, request: Request, status: int, message: str) -> bytes:
+        """The body of an answer to a request that goes no further, as its API writes errors."""
+        return self._service.refusal(request, status, message)
 
     def busy(self) -> bool:
         """Whether a request or a load is under way."""
         working = any(method != "GET" for method in list(self._exchanges.values()))
-        return working or self._engine.pool.busy or self._engine.jobs.busy
+        return working or (self._made is not None and self._made.busy)
 
-    def metrics(self) -> Iterator[Family]:
+    def metrics(self) -> "Iterator[Family]":
         """What Prometheus is told, for callers on any thread."""
-        return families(self._engine)
+        return self._service.metrics()
 
     def listen(self, hear: Callable[[str, str, dict[str, Any]], None]) -> Callable[[], None]:
         """Have every happening told on the room's thread, which must not wait: its kind, a model's
         name and facts.  What ends that again.
         """
-        return self._engine.news.listen(lambda told: hear(told.kind, told.model, told.facts))
+        return self._service.listen(hear)
 
     def stop(self) -> None:
         """Close the doors, unload every model, end the thread.  Idempotent, from any thread."""
@@ -113,6 +121,16 @@ class Room:
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 self._thread.join()
             self._loop.close()
+
+    @property
+    def _service(self) -> "Service":
+        with self._making:
+            if self._made is None:
+                # A third of a second of imports, which Jupyter's own start does not wait for.
+                from ollmlx.service import Service
+
+                self._made = Service(self._settings, self._library)
+            return self._made
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -129,7 +147,7 @@ class Room:
         self._exchanges[task] = request.method
         last: BaseException | None = None
         try:
-            async with aclosing(exchange(self._engine, request)) as frames:
+            async with aclosing(self._service.exchange(request)) as frames:
                 async for frame in frames:
                     put(frame)
         except BaseException as error:
@@ -140,18 +158,12 @@ class Room:
             self._exchanges.pop(task, None)
             put(last)
 
-    async def _settle(self, take_over: bool) -> None:
-        await tidy(self._engine)
-        if take_over:
-            await adopt(self._engine)
-
     async def _shut(self) -> None:
         for door in self._doors:
             door.stop()
         for task in list(self._exchanges):
             task.cancel()
-        await self._engine.jobs.close()
-        await self._engine.pool.close()
+        await self._service.close()
         for door in self._doors:
             await door.close_all_connections()
 

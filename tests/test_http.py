@@ -360,7 +360,7 @@ async def test_hanging_up_cancels_the_job_before_and_after_the_first_line(client
                 "POST", "/api/generate", json={"model": "echo", "prompt": text}
             ):
                 pass
-    pool = room._engine.pool
+    pool = room._service.engine.pool
     await until(lambda: not any(resident.users for resident in pool.residents()))
 
 
@@ -376,7 +376,7 @@ async def test_a_secret_door_serves_nothing_without_its_secret(room):
 
 
 async def test_a_stream_from_another_loop_is_the_same_and_closing_it_cancels(room):
-    from ollmlx.http import Head, Request
+    from ollmlx.frames import Head, Request
 
     request = Request("POST", "/api/generate", {}, b'{"model":"echo","prompt":"hey"}')
     frames = [frame async for frame in room.exchange(request)]

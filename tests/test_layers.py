@@ -12,12 +12,13 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors"},
     {"settings", "names", "origins", "body", "gguf", "sight", "maths"},
-    {"wire", "servers"},
+    {"wire", "servers", "frames"},
     {"store", "prompt", "engine", "client"},
     {"batch"},
     {"convert", "notebook", "widgets", "bench"},
     {"api"},
     {"http"},
+    {"service"},
     {"room"},
     {"cli", "jupyter_ext"},
 ]
@@ -27,7 +28,7 @@ ONLY = {
     # It runs in another process.
     "notebook": {"batch", "client", "errors", "maths", "names", "servers", "settings"},
     "widgets": {"client", "errors", "maths", "servers"},
-    "jupyter_ext": {"room", "http", "origins", "settings", "errors"},
+    "jupyter_ext": {"room", "frames", "origins", "settings", "errors"},
 }
 HEAVY = ("llama_cpp", "mlx", "mlx_lm", "mlx_vlm", "torch", "transformers")
 
@@ -88,6 +89,15 @@ def test_imports_point_down():
 )
 def test_no_engine_is_imported_before_a_model_is_loaded(statement: str):
     code = f"{statement}\nimport sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.split() == []
+
+
+def test_jupyter_starts_before_the_engine_room_is_imported():
+    late = ("numpy", "ollmlx.api", "ollmlx.http", "ollmlx.engine", "ollmlx.store")
+    code = f"import jupyter_ext.app, sys; print(*[name for name in {late} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )

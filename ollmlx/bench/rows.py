@@ -15,8 +15,8 @@ from ollmlx.bench.endpoint import Endpoint
 from ollmlx.bench.report import Bar, Outcome
 
 _LEAST = 1.3
-SLOTS = 8
-"""Answers that the server writes at once: what it chooses by itself where memory allows."""
+SLOTS = 0
+"""Answers that the server writes at once: what it chooses by itself."""
 _WORDS = 12
 """Of a row, about as long as a short message."""
 _LETTERS = "the mood of its author, what it is about, and whether somebody must answer today"

@@ -7,7 +7,8 @@ from typing import Any
 
 from jupyter_ext.app import OllmlxApp
 from ollmlx.body import Body
-from ollmlx.http import Head, Request
+from ollmlx.frames import Head, Request
+from ollmlx.service import Service
 from ollmlx.settings import Settings
 
 NDJSON = [("Content-Type", "application/x-ndjson")]
@@ -21,6 +22,9 @@ class ScriptedRoom:
         self.began, self.ended, self.go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.is_busy = False
         self.uploaded = 0
+
+    streams_body = staticmethod(Service.streams_body)
+    refusal = staticmethod(Service.refusal)
 
     def start(self) -> None: ...
 
