@@ -7,6 +7,11 @@ computes only what is new.
 The state of recurrent and hybrid models is that of the last token alone, and a sliding window
 forgets what fell out of it: neither can be cut back to where the next turn differs.  A copy of
 theirs is parked before a prompt ends, too.
+
+A processor adds up what a token attends to in the order of the cells, and a small model says
+something else when sums are rounded otherwise.  So there the cells of a sequence keep the order of
+its tokens, and a seed gives the same text alone, beside others and after them: none are freed
+below those of a running answer, and an answer that begins alone has the cache to itself.
 """
 
 from bisect import bisect_left
@@ -20,6 +25,8 @@ from ollmlx.engine.llama_model import Model
 from ollmlx.engine.llama_parking import Held, Parked, Parking, worth_saving
 from ollmlx.engine.llama_threads import Pace
 
+_REMAINS = 512
+"""Cells that are not freed beside running answers, or as many as those hold if that is more."""
 _COPIES = 4
 """Of each token that fits in the cache: those of models that cannot be cut back are small."""
 
@@ -39,7 +46,18 @@ class Sequence(Held):
 class Cache:
     """`count` sequences, busy or idle, over `cells` cells."""
 
-    def __init__(self, model: Model, context: Context, count: int, cells: int, pace: Pace) -> None:
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        count: int,
+        cells: int,
+        pace: Pace,
+        in_order: bool = False,
+    ) -> None:
+        """`in_order`: keep the cells of each sequence in the order of its tokens, for which the
+        context has one seq_id more than `count`.
+        """
         self._memory, self._pace = context.memory, pace
         self._grown: Sequence | None = None
         self._recurrent = model.recurrent
@@ -48,16 +66,22 @@ class Cache:
         self.rewinds = not (self._recurrent or self._window)
         """Whether a sequence can be cut back to any of its beginnings."""
         self._parking = Parking(context, cells if self.rewinds else cells * _COPIES, self.rewinds)
+        self._in_order = in_order and self.rewinds
+        self._remains, self._num_remains = count, 0
+        """The seq_id of cells that nobody needs any more."""
+        self._scattered = False
+        """Whether there may be free cells below those of a sequence."""
         self._clock = 0
         self.can_shift = bool(llama.llama_memory_can_shift(self._memory)) and not self._recurrent
 
     def borrow(self, prompt: list[int]) -> Sequence:
         """An idle sequence that holds as much of `prompt` as any does, but not its last token."""
         usable = prompt[: media.without_cut(prompt, len(prompt) - 1)]
-        length, donor = max(
-            ((self._reusable(h, usable), h) for h in [*self._sequences, *self._parking.parked]),
-            key=lambda scored: self._worth(*scored),
-        )
+        self._free_remains(self._num_busy() or -1)
+        length, donor = self._donor(usable)
+        if self._in_order and not self._num_busy() and not self._goes_on_alone(donor, length):
+            self._park_all(donor, length)
+            length, donor = self._donor(usable)
         target = self._target(donor, length)
         self._park_idle(target, donor, length)
         if not self._start(target, donor, length):
@@ -66,6 +90,13 @@ class Cache:
         target.tokens, target.sound, target.busy = list(prompt[:length]), None, True
         target.position, target.starts = media.positions(target.tokens), [0]
         return target
+
+    def _donor(self, usable: list[int]) -> tuple[int, Held]:
+        """What a prompt starts from, and how many tokens of it."""
+        return max(
+            ((self._reusable(h, usable), h) for h in [*self._sequences, *self._parking.parked]),
+            key=lambda scored: self._worth(*scored),
+        )
 
     def _worth(self, length: int, held: Held) -> tuple[float, bool, int]:
         """To a prompt, of what it could start from.  A parked copy has to be brought back, which
@@ -94,16 +125,19 @@ class Cache:
         sequence.busy, sequence.last_use = False, self._clock
 
     def clear(self, sequence: Sequence) -> None:
-        llama.llama_memory_seq_rm(self._memory, sequence.id, -1, -1)
+        self._remove(sequence, 0)
         sequence.tokens.clear()
-        sequence.position, sequence.starts = 0, [0]
+        sequence.sound, sequence.position, sequence.starts = None, 0, [0]
 
     def evict(self) -> bool:
         """Clear the idle sequence that was used least recently; False if there is none."""
+        if self._free_remains(-1):
+            return True
         idle = [s for s in self._sequences if s.tokens and not s.busy]
         if not idle:
             return False
         self.clear(min(idle, key=lambda s: s.last_use))
+        self._free_remains(-1)
         return True
 
     def shift(self, sequence: Sequence, keep: int) -> list[int]:
@@ -118,9 +152,9 @@ class Cache:
         rest = tokens[:keep] + tokens[start:]
         if not self._part_from_others(sequence, start):
             self.clear(sequence)
-            sequence.sound = None
             return rest
         llama.llama_memory_seq_rm(self._memory, sequence.id, keep, start)
+        self._scattered = True
         llama.llama_memory_seq_add(self._memory, sequence.id, start, -1, -dropped)
         sequence.tokens, sequence.position, sequence.starts = rest, len(rest), [0]
         sequence.sound = keep if sequence.sound is None else min(keep, sequence.sound)
@@ -204,17 +238,52 @@ class Cache:
             return self._intact(target, kept)
         if isinstance(donor, Parked) and not self._parking.bring_back(donor, target.id):
             return False
-        cut = llama.llama_memory_seq_rm(self._memory, target.id, end, -1)
-        return bool(cut) and self._intact(target, kept)
+        cut = self._remove(target, end)
+        return cut and self._intact(target, kept)
 
     def _cut(self, sequence: Sequence, length: int) -> None:
         end = media.positions(sequence.tokens[:length])
-        if llama.llama_memory_seq_rm(self._memory, sequence.id, end, -1):
+        if self._remove(sequence, end):
             del sequence.tokens[length:]
             del sequence.starts[max(1, bisect_left(sequence.starts, length)) :]
             sequence.position = end
         else:
             self.clear(sequence)
+
+    def _remove(self, sequence: Sequence, start: int) -> bool:
+        """Give up what a sequence holds from a position on; False if the cache cannot."""
+        others = [s for s in self._sequences if s is not sequence and s.tokens]
+        if self._in_order and any(other.busy for other in others):
+            llama.llama_memory_seq_cp(self._memory, sequence.id, self._remains, start, -1)
+            self._num_remains += max(0, sequence.position - start)
+        elif others:
+            self._scattered = True
+        return bool(llama.llama_memory_seq_rm(self._memory, sequence.id, start or -1, -1))
+
+    def _free_remains(self, least: int) -> bool:
+        """Free what nobody needs any more, if there is more of it than `least`."""
+        if self._num_remains <= max(least, _REMAINS if least > 0 else 0):
+            return False
+        llama.llama_memory_seq_rm(self._memory, self._remains, -1, -1)
+        self._num_remains, self._scattered = 0, True
+        return True
+
+    def _num_busy(self) -> int:
+        """Tokens that running answers hold."""
+        return sum(len(s.tokens) for s in self._sequences if s.busy)
+
+    def _goes_on_alone(self, donor: Held, length: int) -> bool:
+        """Whether the first cells are the donor's, no others are taken, and it is the target."""
+        others = any(s.tokens for s in self._sequences if s is not donor)
+        return not (others or self._scattered) and _mostly(donor, length)
+
+    def _park_all(self, donor: Held, length: int) -> None:
+        """Park what is idle, and leave the cache empty."""
+        for sequence in self._sequences:
+            if sequence.tokens:
+                self._park(sequence, length if sequence is donor else 0)
+                self.clear(sequence)
+        self._scattered = False
 
     def _intact(self, sequence: Sequence, kept: list[int]) -> bool:
         """Whether what was to be kept is what is there."""

@@ -23,7 +23,7 @@ from ollmlx.engine.llama_scheduler import Scheduler
 from ollmlx.engine.llama_threads import IdleCores, Pace, Threads, available_cores
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 
-_MOST_SEQUENCES = 256
+_MOST_SEQUENCES = 255
 _LARGEST_WHOLE = 2048
 """Tokens of an image that is decoded at once: more than Gemma 4's largest has."""
 
@@ -130,6 +130,8 @@ class LlamaCppBackend:
     def _open_scheduler(self) -> bool:
         """Returns whether answers may go on past a full window."""
         slots = min(self._options.num_parallel, _MOST_SEQUENCES)
+        on_gpu = llama.llama_supports_gpu_offload() and self._options.num_gpu != 0
+        in_order = not (on_gpu or self._model.recurrent)
         chunk = max(self._options.num_batch, slots, 1)
         if projector := self._options.projector or self._model.projector:
             self._media = Media(projector, self._model, self._options, self._threads.settled)
@@ -139,13 +141,14 @@ class LlamaCppBackend:
         def adjust(params: Any) -> None:
             params.n_ctx = self._num_ctx * slots
             params.n_batch = params.n_ubatch = chunk
-            params.n_seq_max = params.n_outputs_max = slots
+            params.n_seq_max = params.n_outputs_max = slots + in_order
             params.n_threads = params.n_threads_batch = self._threads.settled
             params.swa_full = False
 
         context = self._context = Context(self._model, self._options, adjust)
         pace = Pace()
-        cache = Cache(self._model, context, slots, self._num_ctx * slots, pace)
+        cells = self._num_ctx * slots
+        cache = Cache(self._model, context, slots, cells, pace, in_order)
         self._scheduler = Scheduler(
             self._model, context, cache, self._threads, pace, self._num_ctx, slots, self._media
         )

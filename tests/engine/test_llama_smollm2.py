@@ -69,16 +69,22 @@ def test_greedy_tokens_are_those_of_a_plain_loop(backend: LlamaCppBackend, path:
     assert written == plain_tokens(path, tokens, 24)
 
 
-def test_seeds_give_the_same_text_alone_and_in_a_batch(backend: LlamaCppBackend) -> None:
-    jobs = [
-        Generate(number, prompt(backend, question), 24, Sampling(seed=number), logprobs=0)
-        for number, question in enumerate(QUESTIONS)
-    ]
-    alone = [answer(backend, job) for job in jobs]
+def test_seeds_give_the_same_text_alone_again_and_in_a_batch(path: str) -> None:
+    """With a beginning in common, and more of them than run at once."""
+    backend = opened(path)
+    brief = "<|im_start|>system\nYou are a helpful assistant, and brief.<|im_end|>\n"
+    jobs = []
+    for number, question in enumerate(2 * QUESTIONS):
+        tokens = backend.tokenize(brief, True) + prompt(backend, question)
+        jobs.append(Generate(number, tokens, 10 + 2 * number, Sampling(seed=number), logprobs=0))
+    alone = [answer(backend, job).text for job in jobs]
+    again = [answer(backend, job).text for job in jobs]
     for job in jobs:
         backend.submit(job)
     together = drive(backend)
-    assert [together[job.id].text for job in jobs] == [one.text for one in alone]
+    backend.close()
+    assert again == alone
+    assert [together[job.id].text for job in jobs] == alone
 
 
 def test_a_second_turn_is_the_same_with_and_without_what_the_first_left(
