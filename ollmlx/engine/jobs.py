@@ -150,7 +150,6 @@ class ModelInfo(Struct, frozen=True):
     eos: str = ""
     adds_bos: bool = False
     """Whether tokenizing adds the begin token, so a template that writes it too would double it."""
-    can_embed: bool = True
     can_generate: bool = True
     can_shift: bool = True
     """Whether generation may go on past a full window."""

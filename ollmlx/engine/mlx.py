@@ -146,7 +146,6 @@ class MlxBackend:
             bos=self._words.bos,
             eos=self._words.eos,
             adds_bos=self._words.adds_bos,
-            can_embed=self._embedder.able,
             ranking=RANKING if self._judge else None,
         )
 
