@@ -4,7 +4,7 @@
 set(LLAMA_BUILD_COMMON OFF)
 
 # GCC bug 114098: these compilers drop a store in llama.cpp's AMX set-up, and the first quantised product crashes.
-# Without AMX its other fast kernels stay in use; see ollmlx/engine/llama_model.py for builds that have it.
+# Without AMX its other fast kernels stay in use; see ollmlx/engine/llama/model.py for builds that have it.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(gcc ${CMAKE_CXX_COMPILER_VERSION})
   if(gcc VERSION_GREATER_EQUAL 11 AND (gcc VERSION_LESS 11.5

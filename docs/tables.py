@@ -9,7 +9,7 @@ from jupyter_ext.app import OllmlxApp
 from ollmlx.api.routes import ROUTES
 from ollmlx.cli.commands import shown
 from ollmlx.convert.architectures import ARCHITECTURES
-from ollmlx.store.shortnames import SHORT_NAMES
+from ollmlx.store.places.shortnames import SHORT_NAMES
 
 GENERATED = Path(__file__).parent / "generated"
 

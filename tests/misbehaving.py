@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ollmlx.store.layers import CONFIG_TYPE, MANIFEST_TYPE, PREFIX
+from ollmlx.store.ollama.layers import CONFIG_TYPE, MANIFEST_TYPE, PREFIX
 
 Behaviour = Callable[["Handler", bytes], None]
 _CHUNK = 1 << 16

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 from ollmlx import names
-from ollmlx.store.blobs import Blobs
-from ollmlx.store.layers import CONFIG_TYPE, PREFIX, Layer, Manifest
-from ollmlx.store.registry import Registry
-from ollmlx.store.transport import Session
-from ollmlx.store.upload import Upload
+from ollmlx.store.ollama.blobs import Blobs
+from ollmlx.store.ollama.layers import CONFIG_TYPE, PREFIX, Layer, Manifest
+from ollmlx.store.transfer.registry import Registry
+from ollmlx.store.transfer.transport import Session
+from ollmlx.store.transfer.upload import Upload
 from tests.registry import OciRegistry, docker_registry
 
 PULL = """

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ollmlx.store.layers import CONFIG_TYPE, MANIFEST_TYPE, PREFIX
+from ollmlx.store.ollama.layers import CONFIG_TYPE, MANIFEST_TYPE, PREFIX
 
 
 class OciRegistry:

@@ -18,9 +18,9 @@ from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
 from ollmlx.api.transfers import ask
 from ollmlx.errors import AccountUnavailable, Forbidden, NotSignedIn, OllmlxError
-from ollmlx.store.registry import USER_AGENT
-from ollmlx.store.shortnames import SHORT_NAMES, ShortName
-from ollmlx.store.transport import Refused, Session
+from ollmlx.store.places.shortnames import SHORT_NAMES, ShortName
+from ollmlx.store.transfer.registry import USER_AGENT
+from ollmlx.store.transfer.transport import Refused, Session
 from ollmlx.wire import account as wire
 
 SITE = "https://ollama.com"
@@ -100,7 +100,7 @@ def _request(session: Session, method: str, path: str) -> bytes:
     Raises `Refused`, `Unreachable`, `HungUp`, `BadKey` or `CannotStore`.
     """
     # Cryptography takes a while to import, and few ask for an account.
-    from ollmlx.store import keys
+    from ollmlx.store.transfer import keys
 
     target = f"{path}?ts={int(time.time())}"
     headers = {
@@ -132,7 +132,7 @@ def _sign_in_address() -> str:
 
 def _encoded_key() -> str:
     """The public key as addresses at ollama.com have it."""
-    from ollmlx.store import keys
+    from ollmlx.store.transfer import keys
 
     public = keys.public(keys.load(keys.key_path()))
     return base64.urlsafe_b64encode(public.encode()).rstrip(b"=").decode()

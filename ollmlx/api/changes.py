@@ -9,10 +9,10 @@ from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine, Upload
 from ollmlx.errors import BadRequest, InvalidName, LoadFailed, NotFound, OllmlxError
 from ollmlx.names import Name
-from ollmlx.store.blobs import Blobs, DigestMismatch, Writer
 from ollmlx.store.changes import Changes
 from ollmlx.store.golang import quoted
 from ollmlx.store.model import Model
+from ollmlx.store.ollama.blobs import Blobs, DigestMismatch, Writer
 from ollmlx.wire import native
 
 _log = logging.getLogger(__name__)

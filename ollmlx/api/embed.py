@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ollmlx.api import options, requests
 from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
-from ollmlx.api.openai import whole
+from ollmlx.api.openai.envelope import whole
 from ollmlx.api.tokens import are_tokens, check_tokens
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest, Malformed, NotFound

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Protocol
 
 from ollmlx.api.jobs import Jobs
-from ollmlx.api.responses_kept import Kept
+from ollmlx.api.responses.kept import Kept
 from ollmlx.api.sharing import Sharing
 from ollmlx.engine.news import News
 from ollmlx.engine.pool import Pool

@@ -9,8 +9,8 @@ from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
 from ollmlx.engine import fit
 from ollmlx.errors import BadRequest, NotFound
-from ollmlx.store.blobs import free_bytes
 from ollmlx.store.memory import needs
+from ollmlx.store.ollama.blobs import free_bytes
 from ollmlx.wire import live
 
 

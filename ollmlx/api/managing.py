@@ -3,8 +3,9 @@
 from msgspec import to_builtins
 
 from ollmlx import names
-from ollmlx.api import converting, creating, transfers
+from ollmlx.api import converting, transfers
 from ollmlx.api.answers import Answer, Whole
+from ollmlx.api.creating import create as creating
 from ollmlx.api.engine import Engine
 from ollmlx.api.jobs import Begin, Job, Sizes
 from ollmlx.api.progress import Frames

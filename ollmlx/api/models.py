@@ -11,7 +11,7 @@ from ollmlx import names
 from ollmlx.api import requests
 from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
-from ollmlx.api.openai import whole
+from ollmlx.api.openai.envelope import whole
 from ollmlx.engine.pool import Resident
 from ollmlx.errors import BadRequest
 from ollmlx.store.model import Model

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ollmlx.api import options, requests
 from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
-from ollmlx.api.openai import whole
+from ollmlx.api.openai.envelope import whole
 from ollmlx.engine.jobs import Ranking
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest

@@ -9,10 +9,7 @@ from msgspec import Struct
 
 from ollmlx.api import (
     account,
-    anthropic,
-    anthropic_models,
     changes,
-    creating,
     dialects,
     embed,
     estimating,
@@ -21,11 +18,8 @@ from ollmlx.api import (
     lending,
     managing,
     models,
-    openai_chat,
-    openai_completions,
     openapi,
     rerank,
-    responses,
     searching,
     telemetry,
     tokens,
@@ -33,6 +27,12 @@ from ollmlx.api import (
     transfers,
 )
 from ollmlx.api.answers import Answer, Whole
+from ollmlx.api.anthropic import endpoint as anthropic
+from ollmlx.api.anthropic import models as anthropic_models
+from ollmlx.api.creating import create as creating
+from ollmlx.api.openai import chat as openai_chat
+from ollmlx.api.openai import completions as openai_completions
+from ollmlx.api.responses import endpoint as responses
 from ollmlx.wire import additions, embeddings, live, native
 from ollmlx.wire import anthropic as anthropic_wire
 from ollmlx.wire import openai as wire

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
 from ollmlx.errors import BadRequest
-from ollmlx.store.hub import Hub, HubRefused, Repository
-from ollmlx.store.shortnames import SHORT_NAMES, ShortName
+from ollmlx.store.places.shortnames import SHORT_NAMES, ShortName
+from ollmlx.store.transfer.hub import Hub, HubRefused, Repository
 from ollmlx.wire import live
 
 MOST = 100

@@ -5,7 +5,7 @@ import base64
 from ollmlx.api import generate
 from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
-from ollmlx.api.openai import whole
+from ollmlx.api.openai.envelope import whole
 from ollmlx.errors import Malformed
 from ollmlx.wire.form import Form
 from ollmlx.wire.native import ChatRequest, Message

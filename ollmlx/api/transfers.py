@@ -18,17 +18,17 @@ from ollmlx.api.sharing import Work
 from ollmlx.engine.fit import OVERHEAD, free_memory, gib
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.names import Name
-from ollmlx.store import shortnames
-from ollmlx.store.blobs import check_room
-from ollmlx.store.download import DigestDiffers, Download, Source
-from ollmlx.store.hub import Hub, Wanted, is_from_hub
-from ollmlx.store.layers import Layer, Manifest
-from ollmlx.store.manifests import BadManifest
-from ollmlx.store.partial import is_whole, missing_bytes
-from ollmlx.store.registry import BlobSource, Registry
-from ollmlx.store.shelf import LayerGone, Shelf
-from ollmlx.store.transport import Session
-from ollmlx.store.upload import Upload
+from ollmlx.store.ollama.blobs import check_room
+from ollmlx.store.ollama.layers import Layer, Manifest
+from ollmlx.store.ollama.manifests import BadManifest
+from ollmlx.store.ollama.shelf import LayerGone, Shelf
+from ollmlx.store.places import shortnames
+from ollmlx.store.transfer.download import DigestDiffers, Download, Source
+from ollmlx.store.transfer.hub import Hub, Wanted, is_from_hub
+from ollmlx.store.transfer.partial import is_whole, missing_bytes
+from ollmlx.store.transfer.registry import BlobSource, Registry
+from ollmlx.store.transfer.transport import Session
+from ollmlx.store.transfer.upload import Upload
 from ollmlx.wire.native import ProgressResponse, PullRequest, PushRequest
 
 T = TypeVar("T")

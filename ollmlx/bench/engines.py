@@ -151,7 +151,7 @@ class BareLlama:
     def __init__(self, path: str, slots: int, threads: int) -> None:
         from llama_cpp import llama_cpp as llama
 
-        from ollmlx.engine.llama_log import log
+        from ollmlx.engine.llama.log import log
 
         self.name = "bare llama.cpp"
         self._llama: Any = llama

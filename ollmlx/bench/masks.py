@@ -22,7 +22,7 @@ from ollmlx.bench.report import Bar, Outcome
 from ollmlx.engine.formats import from_format
 from ollmlx.engine.grammar import Matcher
 from ollmlx.engine.jobs import Generate, Sampling
-from ollmlx.engine.llama_sampler import Sampler
+from ollmlx.engine.llama.sampler import Sampler
 
 _MOST = 0.05
 """Of a step."""

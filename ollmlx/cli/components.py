@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ollmlx.errors import BadRequest
-from ollmlx.store.blobs import digest_of
-from ollmlx.store.modelfile import Command
+from ollmlx.store.ollama.blobs import digest_of
+from ollmlx.store.ollama.modelfile import Command
 
 Digests = dict[Path, str]
 _BLOCK = 1 << 20

@@ -15,7 +15,7 @@ from ollmlx.cli.flags import Misused, Words
 from ollmlx.cli.progress import Progress, Spinner, Steps
 from ollmlx.cli.terminal import say
 from ollmlx.errors import BadRequest, InvalidName
-from ollmlx.store import modelfile
+from ollmlx.store.ollama import modelfile
 from ollmlx.wire.native import CreateRequest
 
 

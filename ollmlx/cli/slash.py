@@ -11,7 +11,7 @@ from ollmlx.cli.showing import overview, plain
 from ollmlx.cli.terminal import say, tell
 from ollmlx.errors import BadRequest
 from ollmlx.store.golang import quoted
-from ollmlx.store.modelfile import typed
+from ollmlx.store.ollama.modelfile import typed
 
 Words = list[str]
 QUOTE = '"""'

@@ -13,7 +13,7 @@ from mlx_lm.utils import load_adapters
 from ollmlx.convert import peft
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import child
-from ollmlx.engine.mlx_folder import REFUSALS, lazy_whole, read_config
+from ollmlx.engine.mlx.folder import REFUSALS, lazy_whole, read_config
 from ollmlx.store.changes import link
 from ollmlx.store.documents import read_object
 

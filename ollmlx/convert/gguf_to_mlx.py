@@ -17,7 +17,7 @@ from ollmlx.convert.shards import Shards
 from ollmlx.convert.stops import stop_ids
 from ollmlx.convert.vocabulary import Vocabulary
 from ollmlx.convert.weights import Weights, quantisation, stored_bytes
-from ollmlx.engine import llama_published_text
+from ollmlx.engine.llama.published import text as llama_published_text
 from ollmlx.gguf import Gguf
 from ollmlx.store.appearing import appearing
 

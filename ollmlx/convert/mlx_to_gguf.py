@@ -23,7 +23,7 @@ from ollmlx.convert.refusals import NotConvertible, NotWritten, TargetInTheWay
 from ollmlx.convert.tokenizer import pretokenizers
 from ollmlx.convert.transforms import QUERY_OR_KEY
 from ollmlx.convert.vocabulary import CONTROL, NORMAL, USER_DEFINED
-from ollmlx.engine.mlx_folder import REFUSALS, lazy_model, read_config
+from ollmlx.engine.mlx.folder import REFUSALS, lazy_model, read_config
 from ollmlx.store.documents import read_object
 from ollmlx.store.weights import folder_template, readers
 

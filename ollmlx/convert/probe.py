@@ -33,7 +33,7 @@ def mlx_logits(path: Path, ids: list[int]) -> Floats:
     import mlx.core as mx
     from tokenizers import Tokenizer
 
-    from ollmlx.engine.mlx_folder import lazy_whole, load_weights, read_config
+    from ollmlx.engine.mlx.folder import lazy_whole, load_weights, read_config
 
     model = load_weights(path, read_config(path), (), lambda _: None, lazy_whole)
     if not ids:

@@ -20,7 +20,7 @@ from mlx_lm.utils import quantize_model, save_config, save_model
 from ollmlx.convert.recipes import Recipe, recipe
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import child, tell
-from ollmlx.engine.mlx_folder import REFUSALS, lazy_whole, read_config, sees
+from ollmlx.engine.mlx.folder import REFUSALS, lazy_whole, read_config, sees
 from ollmlx.errors import OllmlxError, Unavailable
 from ollmlx.store.changes import link, weight_files
 from ollmlx.store.details import config_number

@@ -72,11 +72,11 @@ def load(kind: str, path: str, options: LoadOptions, report: Report) -> Backend:
                 # neighbours takes seconds.  Half a millisecond is enough on a quiet machine.  It
                 # is read when the library loads, so it is set before.
                 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-                from ollmlx.engine.llamacpp import LlamaCppBackend
+                from ollmlx.engine.llama.backend import LlamaCppBackend
 
                 return LlamaCppBackend(path, options, report)
             case "mlx":
-                from ollmlx.engine.mlx import MlxBackend
+                from ollmlx.engine.mlx.backend import MlxBackend
 
                 return MlxBackend(path, options, report)
     except ModuleNotFoundError as error:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ollmlx.errors import BadRequest
-from ollmlx.store.blobs import storing
+from ollmlx.store.ollama.blobs import storing
 
 _FILLING, _REPLACED = ".converting", ".replaced"
 

@@ -13,15 +13,17 @@ from pathlib import Path
 from ollmlx import names
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.names import Name
-from ollmlx.store import cached, embedded, folders, named, words
+from ollmlx.store import words
 from ollmlx.store.appearing import appearing, recover
-from ollmlx.store.blobs import storing
-from ollmlx.store.config import Config
-from ollmlx.store.layers import Manifest
-from ollmlx.store.making import Making
-from ollmlx.store.manifests import BadManifest
 from ollmlx.store.model import Model
-from ollmlx.store.shelf import Shelf
+from ollmlx.store.ollama import named
+from ollmlx.store.ollama.blobs import storing
+from ollmlx.store.ollama.config import Config
+from ollmlx.store.ollama.layers import Manifest
+from ollmlx.store.ollama.making import Making
+from ollmlx.store.ollama.manifests import BadManifest
+from ollmlx.store.ollama.shelf import Shelf
+from ollmlx.store.places import cached, embedded, folders
 from ollmlx.store.weights import readers
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import msgspec
 import psutil
 from msgspec import Struct, structs
 
-from ollmlx.store.blobs import flush_folder, storing
+from ollmlx.store.ollama.blobs import flush_folder, storing
 
 _FOLDER = "jobs"
 

@@ -15,11 +15,12 @@ from ollmlx import names
 from ollmlx.errors import LoadFailed, NotFound, OllmlxError
 from ollmlx.names import Name
 from ollmlx.settings import Settings
-from ollmlx.store import capabilities, embedded, folders, lmstudio, shortnames, snapshots
-from ollmlx.store.lmstudio import LmStudio
-from ollmlx.store.manifests import NotHere, OllamaStore
+from ollmlx.store import capabilities
 from ollmlx.store.model import Model
-from ollmlx.store.snapshots import Snapshots
+from ollmlx.store.ollama.manifests import NotHere, OllamaStore
+from ollmlx.store.places import embedded, folders, lmstudio, shortnames, snapshots
+from ollmlx.store.places.lmstudio import LmStudio
+from ollmlx.store.places.snapshots import Snapshots
 from ollmlx.store.weights import mlx_model, readers
 
 _log = logging.getLogger(__name__)

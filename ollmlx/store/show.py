@@ -15,7 +15,7 @@ from ollmlx import gguf
 from ollmlx.store import details, golang
 from ollmlx.store.documents import read_object, text
 from ollmlx.store.model import Model
-from ollmlx.store.modelfile import Command
+from ollmlx.store.ollama.modelfile import Command
 from ollmlx.store.safetensors import Shard, read_shard
 from ollmlx.store.weights import shard_files
 from ollmlx.wire.encode import timestamp

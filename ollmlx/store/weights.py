@@ -16,8 +16,8 @@ from ollmlx.errors import BadRequest
 from ollmlx.gguf import BadGguf
 from ollmlx.store import capabilities, details, words
 from ollmlx.store.documents import BadDocument, read_bytes, read_object, text
-from ollmlx.store.families import stop_texts
 from ollmlx.store.model import Model
+from ollmlx.store.ollama.families import stop_texts
 from ollmlx.store.perfile import PerFile
 from ollmlx.store.safetensors import Shard, read_shard
 from ollmlx.wire.native import ModelDetails

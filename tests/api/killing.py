@@ -18,18 +18,18 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ollmlx import names
-from ollmlx.api import creating
 from ollmlx.api.answers import Stream, Whole
+from ollmlx.api.creating import create as creating
 from ollmlx.api.engine import Engine
 from ollmlx.convert import convert
 from ollmlx.engine.pool import Pool
 from ollmlx.errors import OllmlxError
 from ollmlx.settings import Settings
-from ollmlx.store.blobs import digest_of
 from ollmlx.store.changes import Changes, link_weights
-from ollmlx.store.config import Config
 from ollmlx.store.library import Library
-from ollmlx.store.making import Making
+from ollmlx.store.ollama.blobs import digest_of
+from ollmlx.store.ollama.config import Config
+from ollmlx.store.ollama.making import Making
 from ollmlx.store.weights import readers
 from ollmlx.wire.native import CreateRequest, ErrorResponse
 

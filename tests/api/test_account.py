@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from ollmlx.api import account
-from ollmlx.store.shortnames import SHORT_NAMES
+from ollmlx.store.places.shortnames import SHORT_NAMES
 from tests.api.creating import serving
 
 USER = {"id": "0-1", "email": "me@example.org", "name": "me", "extra": 1}

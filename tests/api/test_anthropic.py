@@ -9,7 +9,7 @@ import httpx
 import pytest
 import zstandard
 
-from ollmlx.api.anthropic_messages import native_messages
+from ollmlx.api.anthropic.messages import native_messages
 from ollmlx.room import Room
 from ollmlx.settings import Settings
 from ollmlx.wire.anthropic import CountTokensRequest

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ollmlx.api.creating_remote import url
+from ollmlx.api.creating.remote import url
 from ollmlx.errors import BadRequest
 from tests.api.creating import create, serving
 

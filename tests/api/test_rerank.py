@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ollmlx.engine.mlx_ranking import RANKING
+from ollmlx.engine.mlx.ranking import RANKING
 from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests import toy_ranker

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ollmlx.api.responses_kept import Kept
+from ollmlx.api.responses.kept import Kept
 from ollmlx.errors import Malformed
 from tests.echo import CALL
 

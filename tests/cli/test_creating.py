@@ -17,7 +17,7 @@ from ollmlx.errors import OllmlxError
 from ollmlx.room import Room
 from ollmlx.servers import Server
 from ollmlx.settings import Settings
-from ollmlx.store import modelfile
+from ollmlx.store.ollama import modelfile
 
 
 @pytest.fixture

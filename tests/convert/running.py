@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ollmlx.store import embedded
+from ollmlx.store.places import embedded
 
 TOKENS = [5, 70, 300, 12, 12, 99, 205, 31, 7, 150, 42, 8]
 
@@ -16,7 +16,7 @@ def logits_of_llama(path: Path, tokens: list[int]) -> NDArray[np.float32]:
     import llama_cpp as llama
 
     loading = llama.llama_model_default_params()
-    # Compilers that miscompile llama.cpp's AMX set-up: see `ollmlx.engine.llama_model`.
+    # Compilers that miscompile llama.cpp's AMX set-up: see `ollmlx.engine.llama.model`.
     loading.use_extra_bufts = False
     model = llama.llama_model_load_from_file(str(path).encode(), loading)
     assert model, "llama.cpp refuses the file"

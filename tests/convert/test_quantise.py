@@ -13,7 +13,7 @@ from ollmlx.convert import convert, quantise
 from ollmlx.convert.recipes import UnknownRecipe
 from ollmlx.convert.verification import difference
 from ollmlx.engine.jobs import Generate, LoadOptions, Medium, Sampling
-from ollmlx.engine.mlx import MlxBackend
+from ollmlx.engine.mlx.backend import MlxBackend
 from ollmlx.errors import OllmlxError, Unavailable
 from ollmlx.store.appearing import TargetInTheWay
 from tests.engine.answers import answer

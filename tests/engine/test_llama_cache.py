@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ollmlx.engine.jobs import Generate, LoadOptions
-from ollmlx.engine.llama_parking import worth_saving
-from ollmlx.engine.llamacpp import LlamaCppBackend
+from ollmlx.engine.llama.backend import LlamaCppBackend
+from ollmlx.engine.llama.parking import worth_saving
 from tests.engine.answers import GREEDY, Answer, answer, drive
 from tests.toy import ToyModels
 

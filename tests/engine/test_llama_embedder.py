@@ -9,7 +9,7 @@ from llama_cpp import LLAMA_POOLING_TYPE_MEAN, Llama
 from numpy.typing import NDArray
 
 from ollmlx.engine.jobs import Embed, Generate, LoadOptions
-from ollmlx.engine.llamacpp import LlamaCppBackend
+from ollmlx.engine.llama.backend import LlamaCppBackend
 from tests.engine.answers import GREEDY, answer, drive
 from tests.toy import ToyModels
 

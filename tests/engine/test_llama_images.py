@@ -12,7 +12,7 @@ from llama_cpp import mtmd_cpp as mtmd
 
 from ollmlx.engine import media
 from ollmlx.engine.jobs import Generate, LoadOptions, Medium
-from ollmlx.engine.llamacpp import LlamaCppBackend
+from ollmlx.engine.llama.backend import LlamaCppBackend
 from ollmlx.errors import BadRequest, LoadFailed
 from tests.engine.answers import GREEDY, Answer, answer, drive
 from tests.toy import ToyModels

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from ollmlx.convert import convert
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.engine.jobs import Embed, LoadOptions
-from ollmlx.engine.llama_model import Model
-from ollmlx.engine.llama_published import Content, Family, View, computed, written
-from ollmlx.engine.llama_published_text import FAMILIES, view
-from ollmlx.engine.llamacpp import LlamaCppBackend
+from ollmlx.engine.llama.backend import LlamaCppBackend
+from ollmlx.engine.llama.model import Model
+from ollmlx.engine.llama.published.layouts import Content, Family, View, computed, written
+from ollmlx.engine.llama.published.text import FAMILIES, view
 from ollmlx.errors import LoadFailed
 from ollmlx.gguf import Gguf
 from tests.convert.running import TOKENS, logits_of_handle, smollm2

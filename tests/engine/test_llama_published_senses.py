@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ollmlx.engine.jobs import LoadOptions, Medium
-from ollmlx.engine.llama_media import Media
-from ollmlx.engine.llama_model import Model
-from ollmlx.engine.llama_published import written
-from ollmlx.engine.llama_published_senses import view
+from ollmlx.engine.llama.media import Media
+from ollmlx.engine.llama.model import Model
+from ollmlx.engine.llama.published.layouts import written
+from ollmlx.engine.llama.published.senses import view
 from ollmlx.errors import LoadFailed
 from ollmlx.gguf import Gguf
 from ollmlx.gguf.writing import encoded

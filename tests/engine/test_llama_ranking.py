@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ollmlx.engine.jobs import Embed, LoadOptions, Ranking
-from ollmlx.engine.llamacpp import LlamaCppBackend
+from ollmlx.engine.llama.backend import LlamaCppBackend
 from tests.bert import HEAD, SPECIAL, make_toy_ranker
 from tests.engine.answers import drive
 

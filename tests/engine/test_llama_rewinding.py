@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ollmlx.engine.jobs import Generate, LoadOptions
-from ollmlx.engine.llamacpp import LlamaCppBackend
+from ollmlx.engine.llama.backend import LlamaCppBackend
 from ollmlx.gguf import Gguf
 from tests.convert.tinies import TINIES
 from tests.convert.tiny import write_tiny

@@ -8,7 +8,7 @@ from llama_cpp import llama_cpp as llama
 from numpy.typing import NDArray
 
 from ollmlx.engine.jobs import Generate, Sampling
-from ollmlx.engine.llama_sampler import Penalties, likeliest
+from ollmlx.engine.llama.sampler import Penalties, likeliest
 
 VOCAB = 100
 SAID = [5, 6, 5, 7, 5, 8, 9, 6]

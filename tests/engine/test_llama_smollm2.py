@@ -10,7 +10,7 @@ from llama_cpp import llama_cpp as llama
 
 from ollmlx.engine.formats import from_format
 from ollmlx.engine.jobs import Generate, LoadOptions, Sampling
-from ollmlx.engine.llamacpp import LlamaCppBackend
+from ollmlx.engine.llama.backend import LlamaCppBackend
 from tests.engine.answers import GREEDY, answer, drive
 
 pytestmark = pytest.mark.model

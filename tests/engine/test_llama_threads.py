@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ollmlx.engine.llama_threads import IdleCores, Pace, Threads, available_cores
+from ollmlx.engine.llama.threads import IdleCores, Pace, Threads, available_cores
 
 
 def work(

@@ -11,7 +11,7 @@ from llama_cpp import Llama
 from msgspec import structs
 
 from ollmlx.engine.jobs import Delta, Failed, Generate, LoadOptions, Sampling
-from ollmlx.engine.llamacpp import LlamaCppBackend
+from ollmlx.engine.llama.backend import LlamaCppBackend
 from ollmlx.errors import BadRequest, LoadFailed
 from tests.engine.answers import GREEDY, answer, drive
 from tests.toy import HEAD, HEADS, HIDDEN, KV_HEADS, LAYERS, ToyModels

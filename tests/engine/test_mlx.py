@@ -21,8 +21,8 @@ from mlx_lm.models import lfm2
 from ollmlx.engine.formats import from_format
 from ollmlx.engine.grammar import Matcher
 from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOptions, Sampling
-from ollmlx.engine.mlx import MlxBackend
-from ollmlx.engine.mlx_cuda import flatten_rows, warm
+from ollmlx.engine.mlx.backend import MlxBackend
+from ollmlx.engine.mlx.cuda import flatten_rows, warm
 from ollmlx.errors import LoadFailed, OllmlxError
 from tests.toy import CHAT, HIDDEN, REPLY, ToyModels
 
@@ -340,7 +340,7 @@ def test_a_thread_that_closes_its_backend_lets_the_process_end_well(toy: ToyMode
     program = f"""
 import threading
 from ollmlx.engine.jobs import Generate, LoadOptions, Sampling
-from ollmlx.engine.mlx import MlxBackend
+from ollmlx.engine.mlx.backend import MlxBackend
 
 def work():
     backend = MlxBackend({str(toy.mlx)!r}, LoadOptions(num_ctx=64), lambda fraction: None)

@@ -5,7 +5,7 @@ import mlx.nn as nn
 import pytest
 from mlx_lm.tuner.dora import DoRALinear
 
-from ollmlx.engine.mlx_dora import settle
+from ollmlx.engine.mlx.dora import settle
 
 
 @pytest.mark.parametrize("mode", ["", "affine", "mxfp4"])

@@ -3,7 +3,7 @@
 import mlx.core as mx
 from mlx_lm.models.cache import ArraysCache, KVCache
 
-from ollmlx.engine.mlx_prefixes import Prefixes
+from ollmlx.engine.mlx.prefixes import Prefixes
 
 ROOM = 1 << 20
 

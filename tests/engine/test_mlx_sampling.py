@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ollmlx.engine.jobs import Sampling
-from ollmlx.engine.mlx_sampling import Draw, Penalties, Recorder, Widened, greedy, sampler_for
+from ollmlx.engine.mlx.sampling import Draw, Penalties, Recorder, Widened, greedy, sampler_for
 
 CHANCES = np.array([0.05, 0.4, 0.02, 0.2, 0.15, 0.1, 0.08])
 

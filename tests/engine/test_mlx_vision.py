@@ -16,9 +16,9 @@ pytest.importorskip("mlx_vlm", reason="MLX models see through mlx-vlm, of the ex
 from mlx_vlm.generate import generate_step
 
 from ollmlx import sight
-from ollmlx.engine import mlx
 from ollmlx.engine.jobs import Delta, Embed, Generate, LoadOptions, Medium, Sampling
-from ollmlx.engine.mlx import MlxBackend
+from ollmlx.engine.mlx import backend as mlx
+from ollmlx.engine.mlx.backend import MlxBackend
 from ollmlx.errors import BadRequest, LoadFailed
 from tests.engine.answers import GREEDY, Answer, answer, drive
 from tests.toy_mlx_vision import SPECIAL, VISION, make_seeing_mlx

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from ollmlx.engine.mlx_vocabulary import Vocabulary
+from ollmlx.engine.mlx.vocabulary import Vocabulary
 from tests.toy import ToyModels
 
 

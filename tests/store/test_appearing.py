@@ -18,9 +18,9 @@ from ollmlx.store.appearing import (
     put_back,
     recover,
 )
-from ollmlx.store.blobs import CannotStore
 from ollmlx.store.changes import Changes, link_weights
 from ollmlx.store.library import Library
+from ollmlx.store.ollama.blobs import CannotStore
 from tests.toy import ToyModels
 
 

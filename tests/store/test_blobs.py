@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ollmlx.store.blobs import (
+from ollmlx.store.ollama.blobs import (
     GRACE_SECONDS,
     PARTIAL_SECONDS,
     BadDigest,
@@ -125,7 +125,7 @@ def test_what_nobody_names_goes_after_an_hour_and_a_partial_after_a_week(blobs):
 
 def test_a_full_disk_leaves_nothing_and_says_so(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from ollmlx.store.blobs import *\n"
+        "import sys; from pathlib import Path; from ollmlx.store.ollama.blobs import *\n"
         "try: Blobs(Path(sys.argv[1])).add(bytes(1 << 20))\n"
         "except CannotStore as error: print(error)"
     )

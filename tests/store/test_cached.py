@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ollmlx.settings import Settings
-from ollmlx.store import cached
 from ollmlx.store.library import Library
+from ollmlx.store.places import cached
 from tests.store.shelf import write_gguf, write_mlx
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from ollmlx.store import download as module
-from ollmlx.store.blobs import NoRoom
-from ollmlx.store.download import DigestDiffers, Download, Exhausted
-from ollmlx.store.partial import JOURNAL_BYTES, plan
-from ollmlx.store.transport import HungUp, Refused, Session
+from ollmlx.store.ollama.blobs import NoRoom
+from ollmlx.store.transfer import download as module
+from ollmlx.store.transfer.download import DigestDiffers, Download, Exhausted
+from ollmlx.store.transfer.partial import JOURNAL_BYTES, plan
+from ollmlx.store.transfer.transport import HungUp, Refused, Session
 from tests.misbehaving import Handler, misbehaving
 
 MIB = 1 << 20

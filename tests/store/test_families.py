@@ -1,6 +1,6 @@
 import pytest
 
-from ollmlx.store.families import STOPS, stop_texts
+from ollmlx.store.ollama.families import STOPS, stop_texts
 from tests.store.shelf import CHATML
 
 

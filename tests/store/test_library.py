@@ -11,8 +11,8 @@ from ollmlx import names
 from ollmlx.errors import BadRequest, InvalidName, LoadFailed, NotFound
 from ollmlx.gguf import BadGguf
 from ollmlx.settings import Settings
-from ollmlx.store import folders
 from ollmlx.store.library import Library
+from ollmlx.store.places import folders
 from ollmlx.store.weights import NotAModel
 from tests.store.shelf import CHATML, OllamaFolder, write_gguf, write_mlx
 

@@ -7,7 +7,7 @@ import pytest
 
 from ollmlx.settings import Settings
 from ollmlx.store.library import Library
-from ollmlx.store.lmstudio import models_folder
+from ollmlx.store.places.lmstudio import models_folder
 from tests.store.shelf import write_gguf, write_mlx, write_safetensors
 
 GEMMA = "lmstudio-community/Gemma-GGUF"

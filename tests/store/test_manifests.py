@@ -6,7 +6,7 @@ import pytest
 
 from ollmlx.settings import Settings
 from ollmlx.store.library import Library
-from ollmlx.store.manifests import BadManifest
+from ollmlx.store.ollama.manifests import BadManifest
 from ollmlx.wire.native import Message
 from tests.store.shelf import CHATML, OllamaFolder, write_gguf
 

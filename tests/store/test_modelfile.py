@@ -2,7 +2,7 @@ import string
 
 import pytest
 
-from ollmlx.store.modelfile import BadModelfile, Command, fill, parse
+from ollmlx.store.ollama.modelfile import BadModelfile, Command, fill, parse
 from ollmlx.wire.native import CreateRequest, Message
 
 WHOLE = '''# a comment

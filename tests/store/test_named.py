@@ -5,7 +5,7 @@ import pytest
 
 from ollmlx.prompt.conversation import Conversation
 from ollmlx.prompt.render import GoTemplate
-from ollmlx.store import named
+from ollmlx.store.ollama import named
 from ollmlx.wire.native import Message
 from tests.store.shelf import CHATML
 

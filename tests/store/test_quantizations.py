@@ -3,7 +3,8 @@
 import pytest
 
 from ollmlx import names
-from ollmlx.store import quantizations, shortnames
+from ollmlx.store.places import shortnames
+from ollmlx.store.transfer import quantizations
 
 FILES = [
     "README.md",

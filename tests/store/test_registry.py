@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from ollmlx import names
 from ollmlx.errors import OllmlxError
-from ollmlx.store import keys
-from ollmlx.store.blobs import Blobs
-from ollmlx.store.download import Download
-from ollmlx.store.layers import PREFIX, Layer
-from ollmlx.store.registry import BlobSource, Insecure, NoSuchFile, Registry, Unauthorized
-from ollmlx.store.transport import HungUp, Session
-from ollmlx.store.upload import Upload
+from ollmlx.store.ollama.blobs import Blobs
+from ollmlx.store.ollama.layers import PREFIX, Layer
+from ollmlx.store.transfer import keys
+from ollmlx.store.transfer.download import Download
+from ollmlx.store.transfer.registry import BlobSource, Insecure, NoSuchFile, Registry, Unauthorized
+from ollmlx.store.transfer.transport import HungUp, Session
+from ollmlx.store.transfer.upload import Upload
 from tests.misbehaving import Handler, misbehaving
 from tests.registry import docker_registry
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ollmlx.gguf import Gguf, header
-from ollmlx.store import rewriting
+from ollmlx.store.ollama import rewriting
 from tests.store.shelf import write_gguf
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ollmlx import names
-from ollmlx.store.layers import CONFIG_TYPE, PREFIX, Layer, Manifest
-from ollmlx.store.manifests import BadManifest
-from ollmlx.store.shelf import LayerGone, Shelf, parse
+from ollmlx.store.ollama.layers import CONFIG_TYPE, PREFIX, Layer, Manifest
+from ollmlx.store.ollama.manifests import BadManifest
+from ollmlx.store.ollama.shelf import LayerGone, Shelf, parse
 
 MODEL = names.parse("tiny:1b")
 
@@ -130,7 +130,7 @@ def test_a_manifest_cannot_name_files_outside(digest):
 
 def test_another_process_waits_for_the_lock(shelf, tmp_path):
     code = (
-        "import sys; from ollmlx.store.shelf import *; from ollmlx import names\n"
+        "import sys; from ollmlx.store.ollama.shelf import *; from ollmlx import names\n"
         "print('ready', flush=True)\n"
         f"Shelf(Path({str(tmp_path)!r})).delete(names.parse('tiny:1b')); print('deleted')"
     )

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from ollmlx import names
-from ollmlx.store.blobs import Blobs
-from ollmlx.store.download import Exhausted
-from ollmlx.store.layers import PREFIX, Layer
-from ollmlx.store.registry import Registry
-from ollmlx.store.shelf import LayerGone
-from ollmlx.store.transport import HungUp, Refused, Session
-from ollmlx.store.upload import Upload
+from ollmlx.store.ollama.blobs import Blobs
+from ollmlx.store.ollama.layers import PREFIX, Layer
+from ollmlx.store.ollama.shelf import LayerGone
+from ollmlx.store.transfer.download import Exhausted
+from ollmlx.store.transfer.registry import Registry
+from ollmlx.store.transfer.transport import HungUp, Refused, Session
+from ollmlx.store.transfer.upload import Upload
 from tests.misbehaving import misbehaving
 
 

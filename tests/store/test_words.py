@@ -6,7 +6,7 @@ import pytest
 
 from ollmlx.store import capabilities, golang
 from ollmlx.store.details import parameter_size
-from ollmlx.store.families import stop_texts
+from ollmlx.store.ollama.families import stop_texts
 
 THINKING = (
     "{{ range $i, $m := .Messages }}{{ if and $.IsThinkSet .Thinking }}\n"

@@ -1,0 +1,179 @@
+"""Vectors of texts: as many texts in a batch as fit, pooled as the GGUF says, else averaged.
+
+A model that reads both ways must see a text whole, and so must one that ranks, so its batch is as
+long as its window.  One that reads forwards takes a text in chunks, and its tokens are pooled here.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llama_cpp import llama_cpp as llama
+from numpy.typing import NDArray
+
+from ollmlx.engine.jobs import Embed, Embedded, Failed, LoadOptions
+from ollmlx.engine.llama.batch import Batch
+from ollmlx.engine.llama.context import Context
+from ollmlx.engine.llama.log import log
+from ollmlx.engine.llama.model import Model
+
+_TEXTS = 32
+"""Texts in one batch at most."""
+
+
+class _Text:
+    """One text on its way through."""
+
+    def __init__(self, tokens: Sequence[int], dimensions: int) -> None:
+        self.tokens = tokens
+        self.decoded = 0
+        self.sequence: int | None = None
+        self.vector = np.zeros(dimensions, np.float32)
+
+    @property
+    def left(self) -> int:
+        return len(self.tokens) - self.decoded
+
+
+@dataclass
+class _Work:
+    job: Embed
+    texts: list[_Text]
+
+    @property
+    def done(self) -> bool:
+        return not any(text.left for text in self.texts)
+
+
+@dataclass
+class _Share:
+    """A text's part of one batch: `size` rows from `first`."""
+
+    text: _Text
+    sequence: int
+    first: int
+    size: int
+
+
+class Embedder:
+    """The embed jobs of one model.  Raises `LoadFailed` where its context cannot be made."""
+
+    def __init__(self, model: Model, options: LoadOptions, num_ctx: int, threads: int) -> None:
+        self._pooling = model.pooling or llama.LLAMA_POOLING_TYPE_MEAN
+        self._whole = not model.causal or self._pooling == llama.LLAMA_POOLING_TYPE_RANK
+        # llama.cpp 0.5 aborts where a batch is smaller than the number of sequences.
+        size = max(num_ctx if self._whole else min(num_ctx, options.num_batch), _TEXTS)
+
+        def adjust(params: Any) -> None:
+            params.embeddings = True
+            params.n_ctx = num_ctx + size  # one text half done, and others beside it
+            params.n_batch = params.n_ubatch = size
+            params.n_seq_max = _TEXTS
+            params.n_threads = params.n_threads_batch = threads
+            params.pooling_type = self._pooling if self._whole else llama.LLAMA_POOLING_TYPE_NONE
+
+        self._context = Context(model, options, adjust)
+        self._batch = Batch(size)
+        self._dimensions: int = llama.llama_model_n_embd_out(model.handle)
+        if self._whole and self._pooling == llama.LLAMA_POOLING_TYPE_RANK:
+            self._dimensions = llama.llama_model_n_cls_out(model.handle)
+        self._free = deque(range(_TEXTS))
+        self._work: deque[_Work] = deque()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._work)
+
+    def submit(self, job: Embed) -> None:
+        """Texts must fit the window; one without tokens becomes zeros."""
+        self._work.append(_Work(job, [_Text(tokens, self._dimensions) for tokens in job.inputs]))
+
+    def cancel(self, job_id: int) -> None:
+        for work in [work for work in self._work if work.job.id == job_id]:
+            self._drop(work)
+
+    def step(self) -> list[Embedded | Failed]:
+        """Compute one batch of the texts that wait."""
+        shares = self._fill()
+        if shares and (status := self._context.decode(self._batch)):
+            return self._fail(shares, f"llama_decode failed ({status}): {log().errors()}")
+        for share in shares:
+            self._collect(share)
+        finished = [work for work in self._work if work.done]
+        for work in finished:
+            self._work.remove(work)
+        return [self._embedded(work) for work in finished]
+
+    def close(self) -> None:
+        self._work.clear()
+        self._context.close()
+
+    def _fill(self) -> list[_Share]:
+        self._batch.clear()
+        shares: list[_Share] = []
+        for text in (text for work in self._work for text in work.texts if text.left):
+            size = min(text.left, self._batch.room)
+            if not size or (self._whole and size < text.left) or not self._free:
+                break
+            sequence = self._free.popleft() if text.sequence is None else text.sequence
+            tokens = text.tokens[text.decoded : text.decoded + size]
+            first = self._batch.size
+            self._batch.add(tokens, text.decoded, sequence, True)
+            text.sequence = sequence
+            shares.append(_Share(text, sequence, first, size))
+        return shares
+
+    def _collect(self, share: _Share) -> None:
+        text = share.text
+        text.decoded += share.size
+        if self._whole:
+            text.vector[:] = self._pooled(share.sequence)
+        else:
+            self._pool(text, share)
+        if not text.left:
+            self._release(text)
+
+    def _pooled(self, sequence: int) -> NDArray[np.float32]:
+        """What llama.cpp pooled; valid until the next decode."""
+        pointer = llama.llama_get_embeddings_seq(self._context.handle, sequence)
+        return np.ctypeslib.as_array(pointer, (self._dimensions,))
+
+    def _pool(self, text: _Text, share: _Share) -> None:
+        """Add a chunk's tokens to the text's vector."""
+        pointer = llama.llama_get_embeddings(self._context.handle)
+        rows = np.ctypeslib.as_array(pointer, (self._batch.size, self._dimensions))
+        rows = rows[share.first : share.first + share.size]
+        if self._pooling == llama.LLAMA_POOLING_TYPE_LAST:
+            text.vector[:] = rows[-1]
+        elif self._pooling == llama.LLAMA_POOLING_TYPE_CLS:
+            if text.decoded == share.size:
+                text.vector[:] = rows[0]
+        else:
+            text.vector += rows.sum(axis=0) / len(text.tokens)
+
+    def _embedded(self, work: _Work) -> Embedded:
+        vectors = b"".join(text.vector.astype("<f4").tobytes() for text in work.texts)
+        return Embedded(work.job.id, self._dimensions, vectors)
+
+    def _fail(self, shares: list[_Share], reason: str) -> list[Embedded | Failed]:
+        texts = [share.text for share in shares]
+        failed = [work for work in self._work if any(text in texts for text in work.texts)]
+        for work in failed:
+            self._drop(work)
+        return [Failed(work.job.id, reason) for work in failed]
+
+    def _drop(self, work: _Work) -> None:
+        self._work.remove(work)
+        for text in work.texts:
+            self._release(text)
+
+    def _release(self, text: _Text) -> None:
+        """Give its cells and its sequence back."""
+        if text.sequence is None:
+            return
+        if self._context.memory:
+            llama.llama_memory_seq_rm(self._context.memory, text.sequence, -1, -1)
+        self._free.append(text.sequence)
+        text.sequence = None

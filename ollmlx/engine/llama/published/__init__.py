@@ -1,0 +1,1 @@
+"""GGUFs in the form in which Ollama's library published them, as llama.cpp wants to read them."""

@@ -1,0 +1,1 @@
+"""Ollama's own store: manifests, blobs, and what they are made of."""

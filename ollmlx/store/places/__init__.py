@@ -1,0 +1,1 @@
+"""Models that lie elsewhere, used in place."""

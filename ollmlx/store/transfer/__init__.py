@@ -1,0 +1,1 @@
+"""Models fetched from registries and from the hub, and sent there."""
