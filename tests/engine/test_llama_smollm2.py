@@ -79,12 +79,13 @@ def test_seeds_give_the_same_text_alone_again_and_in_a_batch(path: str) -> None:
         jobs.append(Generate(number, tokens, 10 + 2 * number, Sampling(seed=number), logprobs=0))
     alone = [answer(backend, job).text for job in jobs]
     again = [answer(backend, job).text for job in jobs]
-    for job in jobs:
-        backend.submit(job)
-    together = drive(backend)
-    backend.close()
     assert again == alone
-    assert [together[job.id].text for job in jobs] == alone
+    for batch in (backend, opened(path, num_parallel=8)):
+        for job in jobs:
+            batch.submit(job)
+        together = drive(batch)
+        batch.close()
+        assert [together[job.id].text for job in jobs] == alone
 
 
 def test_a_second_turn_is_the_same_with_and_without_what_the_first_left(

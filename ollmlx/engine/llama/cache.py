@@ -66,7 +66,8 @@ class Cache:
         self.rewinds = not (self._recurrent or self._window)
         """Whether a sequence can be cut back to any of its beginnings."""
         self._parking = Parking(context, cells if self.rewinds else cells * _COPIES, self.rewinds)
-        self._in_order = in_order and self.rewinds
+        self.in_order = in_order and self.rewinds
+        """Whether sums are the same however answers run."""
         self._remains, self._num_remains = count, 0
         """The seq_id of cells that nobody needs any more."""
         self._scattered = False
@@ -79,7 +80,7 @@ class Cache:
         usable = prompt[: media.without_cut(prompt, len(prompt) - 1)]
         self._free_remains(self._num_busy() or -1)
         length, donor = self._donor(usable)
-        if self._in_order and not self._num_busy() and not self._goes_on_alone(donor, length):
+        if self.in_order and not self._num_busy() and not self._goes_on_alone(donor, length):
             self._park_all(donor, length)
             length, donor = self._donor(usable)
         target = self._target(donor, length)
@@ -253,7 +254,7 @@ class Cache:
     def _remove(self, sequence: Sequence, start: int) -> bool:
         """Give up what a sequence holds from a position on; False if the cache cannot."""
         others = [s for s in self._sequences if s is not sequence and s.tokens]
-        if self._in_order and any(other.busy for other in others):
+        if self.in_order and any(other.busy for other in others):
             llama.llama_memory_seq_cp(self._memory, sequence.id, self._remains, start, -1)
             self._num_remains += max(0, sequence.position - start)
         elif others:

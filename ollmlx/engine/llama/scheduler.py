@@ -28,6 +28,8 @@ from ollmlx.errors import OllmlxError
 _NO_ROOM = 1
 _LEAST_ROOM = 4
 """Tokens a window has beyond those that a context shift keeps, as in llama-server."""
+_ADDED_ALIKE = 63
+"""Tokens of a step up to which a processor adds up what each attends to in the same way."""
 _TAIL = 16
 """Tokens at a prompt's end that the next turn may not have: the template's opening of an answer,
 and of the thoughts that it leaves out later."""
@@ -218,9 +220,17 @@ class Scheduler:
                 continue
             ahead = len(run.pending) - run.tail
             size = media.leading(run.pending[: min(room, ahead) if ahead > 0 else room])
+            if self._waits(len(run.pending)):
+                break
             shares.append(self._share(run, size))
             room -= size
         return shares
+
+    def _waits(self, prompt: int) -> bool:
+        """Whether a short prompt is read in a step after this one, to be read as it is alone."""
+        together = self._batch.size + prompt
+        fits_later = prompt + self._slots <= _ADDED_ALIKE
+        return self._cache.in_order and fits_later and together > _ADDED_ALIKE
 
     def _share(self, run: _Run, size: int) -> _Share:
         last = size == len(run.pending)
