@@ -62,7 +62,8 @@ def test_eyes_inside_a_model_see_as_those_beside_it(
     ours, theirs = seen(files.text, files.projector), seen(files.both, files.both)
     assert np.isfinite(ours).all()
     assert ours.std() > 0
-    assert np.array_equal(ours, theirs)
+    # A buffer that lies elsewhere may be added up in another order.
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize(
