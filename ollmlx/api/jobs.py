@@ -133,6 +133,8 @@ class Jobs:
     def __init__(self, news: News, files: JobFiles) -> None:
         self._news, self._files = news, files
         self._jobs: dict[tuple[str, str], Job] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        """Of jobs that are off the list, too."""
 
     def list(self) -> list[Job]:
         """Newest first."""
@@ -172,6 +174,8 @@ class Jobs:
         job.kept = True
         if not job.task or job.task.done():
             job.task = asyncio.create_task(self._keep(job))
+            self._tasks.add(job.task)
+            job.task.add_done_callback(self._tasks.discard)
             await asyncio.sleep(0)  # it begins to follow
         await self._write(job)
 
@@ -212,13 +216,17 @@ class Jobs:
 
     async def close(self) -> None:
         """Stop working; kept jobs go on when a server starts again."""
-        kept = [job for job in self._jobs.values() if job.kept and job.status != "done"]
-        written = [job.written() for job in kept]
-        tasks = [job.task for job in kept if job.task]
+        kept = [job for job in self._jobs.values() if job.kept]
+        left = [job.written() for job in kept if job.status != "done"]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.to_thread(self._files.release, written)
+        await asyncio.to_thread(self._files.release, left)
+        # Somebody else who followed a job may have seen its end before its own task did.
+        for job in kept:
+            if job.status == "done":
+                await self._write(job)
 
     # -- parts ------------------------------------------------------------------------------------
 

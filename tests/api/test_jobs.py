@@ -1,6 +1,7 @@
 """Jobs of the server: shared with plain pulls, paused, cancelled, and there after a kill."""
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -12,8 +13,12 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from ollmlx.api.jobs import Jobs
+from ollmlx.engine.news import News
 from ollmlx.room import Room
 from ollmlx.settings import Settings
+from ollmlx.store.jobfiles import JobFiles
+from ollmlx.wire.native import ProgressResponse
 from tests.misbehaving import misbehaving
 from tests.store.shelf import write_gguf
 from tests.waiting import until
@@ -102,6 +107,24 @@ async def test_a_plain_pull_and_a_job_are_one_download(client, registry, name):
     assert (await pull).text.endswith('{"status":"success"}\n')
     assert (await ended(client, job))["status"] == "done"
     assert len(registry.asked) == 2  # the weights, and the config
+
+
+async def test_nobody_works_on_a_job_of_a_closed_server_though_another_saw_its_end(tmp_path):
+    followers = itertools.count()
+
+    async def work(_: object) -> AsyncIterator[ProgressResponse]:
+        first = next(followers) == 0
+        yield ProgressResponse("pulling manifest")
+        if first:
+            await asyncio.Event().wait()
+
+    jobs, before = Jobs(News(), JobFiles(tmp_path)), asyncio.all_tasks()
+    await jobs.start("pull", "m", {}, work)
+    assert len([frame async for frame in jobs.follow("pull", "m", {}, work)]) == 1
+    assert [job.status for job in jobs.list()] == ["done"]
+    await jobs.close()
+    assert asyncio.all_tasks() == before
+    assert not list(tmp_path.rglob("*.json"))
 
 
 async def test_a_plain_pull_that_is_hung_up_ends_and_can_be_gone_on_with(client, registry, name):
