@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from llama_cpp import llama_cpp as llama
 
 from ollmlx.engine.jobs import Generate, LoadOptions
 from ollmlx.engine.llama.backend import LlamaCppBackend
@@ -161,6 +162,20 @@ def test_a_short_common_beginning_does_not_cost_another_chat_its_history(opened:
     answer(backend, Generate(1, system + chat, 5, GREEDY))
     assert cached(answer(backend, Generate(2, system + words(3, 50), 5, GREEDY))) == 20
     assert cached(answer(backend, Generate(3, system + chat + words(4, 5), 5, GREEDY))) >= 220
+
+
+def test_a_short_common_beginning_takes_no_more_cells_than_it_has(opened: Open) -> None:
+    backend = opened(num_ctx=1024, num_parallel=2)
+    assert backend._scheduler is not None
+    cache = backend._scheduler._cache
+    answer(backend, Generate(1, words(1, 200), 5, GREEDY))
+    backend.submit(Generate(2, words(2, 20), 60, GREEDY))
+    backend.step()
+    assert [len(copy.tokens) for copy in cache._parking.parked] == [204]
+    backend.submit(Generate(3, words(1, 20) + words(3, 20), 5, GREEDY))
+    backend.step()
+    assert llama.llama_memory_seq_pos_max(cache._memory, cache._remains) == -1
+    assert cached(drive(backend)[3]) == 20
 
 
 def test_the_oldest_history_goes_when_cells_are_short(opened: Open) -> None:

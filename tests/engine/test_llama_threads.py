@@ -1,12 +1,21 @@
 """The policies see only what steps took, so a fake machine is a function from threads to time."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-from ollmlx.engine.llama.threads import IdleCores, Pace, Threads, available_cores
+from ollmlx.engine.llama.threads import FreeCores, Pace, Threads, available_cores
+
+
+def hash_for(seconds: float) -> None:
+    """Keep a core busy."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        hash(str(until))
 
 
 def work(
@@ -23,7 +32,7 @@ def work(
 
 
 def quiet(count: int) -> float:
-    return 0.02 / count**0.85
+    return 0.02 / float(count**0.85)
 
 
 def beside_one_busy_neighbour(cores: int) -> Callable[[int], float]:
@@ -62,7 +71,9 @@ def test_all_cores_are_taken_again_when_the_neighbour_has_gone() -> None:
 
 
 def test_a_crowded_machine_is_noticed_within_a_few_steps() -> None:
-    threads = Threads(2)
+    free = [2.0]
+    threads = Threads(2, free=lambda _: free[0])
+    free[0] = 1.3
     steps = 0
     while threads.settled == 2:
         threads.note(1, 0.7 if threads.choose(1) == 2 else 0.04)
@@ -87,30 +98,51 @@ def test_steps_of_different_sizes_are_not_compared() -> None:
     assert threads.settled == 2
 
 
-def test_more_threads_are_not_tried_while_no_core_is_idle() -> None:
-    idle = [1.0]
-    threads = Threads(2, idle=lambda: idle[0])
-    idle[0] = 0.1
+def test_fewer_threads_are_not_tried_with_a_prompt_where_a_short_step_tells_as_much() -> None:
+    threads = Threads(2)
+    longest = 0.0
+    for _ in range(20):
+        for tokens in (256, *[8] * 30):
+            took = quiet(threads.choose(tokens)) * (tokens / 5)
+            longest = max(longest, took)
+            threads.note(tokens, took)
+    assert threads.settled == 2
+    assert longest == quiet(2) * 256 / 5
+
+
+def test_more_threads_are_not_tried_while_no_core_is_free() -> None:
+    free = [2.0]
+    threads = Threads(2, free=lambda _: free[0])
+    free[0] = 1.1
     work(threads, beside_one_busy_neighbour(2), 5)
     counts = set()
     for _ in range(2000):
         counts.add(threads.choose(1))
         threads.note(1, quiet(1))
     assert counts == {1}
-    idle[0] = 1.0
+    free[0] = 2.0
     work(threads, quiet, 10)
     assert threads.settled == 2
 
 
 def test_a_machine_that_is_busy_from_the_start_is_joined_with_one_thread() -> None:
-    assert Threads(8, idle=lambda: 0.2).choose(1) == 1
-    assert Threads(8, idle=lambda: 7.0).choose(1) == 8
-    assert Threads(8, fixed=6, idle=lambda: 0.2).choose(1) == 6
+    assert Threads(8, free=lambda _: 0.2).choose(1) == 1
+    assert Threads(8, free=lambda _: 7.6).choose(1) == 8
+    assert Threads(8, fixed=6, free=lambda _: 0.2).choose(1) == 6
 
 
-def test_idle_cores_are_between_none_and_all() -> None:
-    idle = IdleCores()
-    assert 0 <= idle() <= (os.cpu_count() or 1)
+def test_what_this_process_takes_counts_as_free() -> None:
+    free, started = FreeCores(), psutil.cpu_times()
+    hash_for(0.3)
+    ended = psutil.cpu_times()
+    idle = (ended.idle - started.idle) / (sum(ended) - sum(started)) * (os.cpu_count() or 1)
+    assert (free() or -1) > idle + 0.3
+
+
+def test_what_others_did_while_nothing_was_asked_of_this_server_is_not_counted() -> None:
+    free = FreeCores()
+    hash_for(0.3)
+    assert free(worked=0.1) is None
 
 
 def test_the_users_number_is_never_changed() -> None:

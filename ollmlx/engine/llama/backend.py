@@ -20,7 +20,7 @@ from ollmlx.engine.llama.media import Media
 from ollmlx.engine.llama.model import Model
 from ollmlx.engine.llama.ranking import ranking
 from ollmlx.engine.llama.scheduler import Scheduler
-from ollmlx.engine.llama.threads import IdleCores, Pace, Threads, available_cores
+from ollmlx.engine.llama.threads import FreeCores, Pace, Threads, available_cores
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 
 _MOST_SEQUENCES = 255
@@ -30,10 +30,10 @@ _LARGEST_WHOLE = 2048
 
 class LlamaCppBackend:
     def __init__(self, path: str, options: LoadOptions, report: Report) -> None:
-        idle = IdleCores()  # over the time of the load, which keeps one core busy
+        free = FreeCores()  # over the time of the load
         self._model = Model(path, options, report)
         self._options = options
-        self._threads = Threads(available_cores(), options.num_thread, idle)
+        self._threads = Threads(available_cores(), options.num_thread, free)
         trained: int = llama.llama_model_n_ctx_train(self._model.handle)
         self._num_ctx = min(options.num_ctx, trained) if trained > 0 else options.num_ctx
         self._context: Context | None = None

@@ -237,9 +237,13 @@ class Cache:
         if target is not donor and isinstance(donor, Sequence):
             llama.llama_memory_seq_cp(self._memory, donor.id, target.id, 0, end)
             return self._intact(target, kept)
-        if isinstance(donor, Parked) and not self._parking.bring_back(donor, target.id):
-            return False
-        cut = self._remove(target, end)
+        if isinstance(donor, Parked):
+            if not self._parking.bring_back(donor, target.id):
+                return False
+            # Its cells are the last ones, and nobody has seen them.
+            cut = bool(llama.llama_memory_seq_rm(self._memory, target.id, end, -1))
+        else:
+            cut = self._remove(target, end)
         return cut and self._intact(target, kept)
 
     def _cut(self, sequence: Sequence, length: int) -> None:

@@ -3,11 +3,14 @@
 All cores are 1.8 times as fast as one on a quiet two-core machine and 2 to 20 times slower beside
 a busy neighbour, because llama.cpp's threads spin while they wait for the one that was pushed out.
 No number is right, so the number follows the time that steps take; and since one step with too
-many threads can take seconds, more are not even tried while no core is idle.
+many threads can take seconds, more are not even tried while other programs need the cores.
 """
 
+import contextlib
+import math
 import os
 import statistics
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +19,10 @@ import psutil
 
 _SOONEST, _LATEST = 0.25, 8.0
 """Seconds of work between two trials of another number, doubled with each that was in vain."""
-_SHARE = 32
-"""A trial in vain is followed by at least so many times its own length without one."""
+_LATEST_AT_TOP = 64.0
+"""The same where all cores are used: steps that grow long ask for fewer by themselves."""
+_SHARE, _AT_ONCE = 32, 0.1
+"""Trials in vain take one part in so many of the work, and so many seconds at first."""
 _SAMPLES, _LONG = 3, 1.0
 """Steps that a comparison needs, unless they take so many seconds that one must do."""
 _FAR_BETTER, _BETTER, _WORSE = 0.6, 0.93, 1.4
@@ -36,18 +41,36 @@ def available_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return cores
 
 
-class IdleCores:
-    """How many cores of the machine did nothing, on average, since the last call."""
+class FreeCores:
+    """How many cores of the machine other programs left to this server, since it was last asked."""
 
     def __init__(self) -> None:
-        self._before = psutil.cpu_times()
+        worker = psutil.Process()
+        self._ours = [worker, *filter(None, [worker.parent()])]
+        self._before = self._spent()
+        self._asked = time.monotonic()
 
-    def __call__(self) -> float:
-        now = psutil.cpu_times()
-        idle = now.idle - self._before.idle
-        spent = sum(now) - sum(self._before)
-        self._before = now
-        return idle / spent * (psutil.cpu_count() or 1) if spent > 0 else 0.0
+    def __call__(self, worked: float = math.inf) -> float | None:
+        """On average; None if half of that time or more this server did nothing, when others might
+        do anything: it worked for so many seconds.
+        """
+        (before, asked), self._before = (self._before, self._asked), self._spent()
+        self._asked = time.monotonic()
+        whole, others = (now - then for now, then in zip(self._before, before, strict=True))
+        if self._asked - asked >= 2 * worked or whole <= 0:
+            return None
+        return (1 - others / whole) * (psutil.cpu_count() or 1)
+
+    def _spent(self) -> tuple[float, float]:
+        """Processor time in seconds: of the machine, and of others' in it."""
+        machine = psutil.cpu_times()
+        ours = 0.0
+        for process in self._ours:
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                ours += times.user + times.system
+        idle = machine.idle + getattr(machine, "iowait", 0.0)
+        return sum(machine), sum(machine) - idle - ours
 
 
 class Threads:
@@ -56,13 +79,16 @@ class Threads:
     Only steps of about the same number of tokens are compared.  Time is what the steps took.
     """
 
-    def __init__(self, cores: int, fixed: int = 0, idle: Callable[[], float] = lambda: 1e9) -> None:
-        """`fixed` above 0 is the user's own number, never changed; `idle` is how many cores did
-        nothing since it was last asked, while this process kept `settled` of them busy."""
+    def __init__(
+        self, cores: int, fixed: int = 0, free: Callable[[float], float | None] = lambda _: math.inf
+    ) -> None:
+        """`fixed` above 0 is the user's own number, never changed; `free` is how many cores other
+        programs left since it was last asked, over which time this server worked so long."""
         ladder = {1, cores // 4, cores // 2, cores * 3 // 4, cores - 1, cores}
         self._ladder = [fixed] if fixed > 0 else sorted(n for n in ladder if n > 0)
-        self._idle = idle
-        within = [rung for rung, n in enumerate(self._ladder) if n <= 1.5 + idle()]
+        self._free = free
+        room = (free(math.inf) or 0.0) + 0.5
+        within = [rung for rung, n in enumerate(self._ladder) if n <= max(room, 1)]
         self._rung = within[-1] if within else len(self._ladder) - 1
         self._slow = 0
         self._forget()
@@ -70,6 +96,9 @@ class Threads:
         self._up = False
         self._wait = _SOONEST
         self._worked = 0.0
+        self._budget = _AT_ONCE
+        self._measured = math.inf
+        """Seconds of work since `free` was asked; infinite once its answer is used."""
 
     @property
     def settled(self) -> int:
@@ -79,13 +108,22 @@ class Threads:
     def choose(self, tokens: int) -> int:
         """Threads for a step of that many tokens."""
         if self._trial is None and self._due(tokens):
-            self._begin(tokens)
+            if self._slow >= 2:
+                self._begin(tokens, room=0.0)
+            elif self._measured >= _SOONEST:
+                free = self._free(self._measured)
+                if free is None or self._measured == math.inf:
+                    self._measured = 0.0
+                else:
+                    self._begin(tokens, free + 0.5)
         trial = self._trial
         return self._ladder[trial.rung] if trial and trial.fits(tokens) else self.settled
 
     def note(self, tokens: int, seconds: float) -> None:
         """What the step last chosen for took."""
         self._worked += seconds
+        self._budget += seconds / _SHARE
+        self._measured += seconds
         trial = self._trial
         if trial and trial.fits(tokens):
             trial.times.append(seconds / tokens)
@@ -108,18 +146,23 @@ class Threads:
             return self._wait == _SOONEST and self._worked >= _LONG
         return self._slow >= 2 or self._worked >= self._wait
 
-    def _begin(self, tokens: int) -> None:
+    def _begin(self, tokens: int, room: float) -> None:
         """Try the next rung: down when steps grew long, otherwise up and down in turn."""
+        self._measured = math.inf
         self._up = self._slow < 2 and not self._up
         rung = self._rung + (1 if self._up else -1)
         if not 0 <= rung < len(self._ladder):
             rung = self._rung + (-1 if self._up else 1)
-        more = self._ladder[rung] - self.settled
-        if more > 0.5 + self._idle():
+        count = self._ladder[rung]
+        if count > max(room, self.settled):
             self._worked, self._slow = 0.0, 0
             return
-        recent = list(self._recent[tokens.bit_length()])[-_SAMPLES:]
-        self._trial = _Trial(rung, tokens.bit_length(), statistics.median(recent))
+        before = statistics.median(list(self._recent[tokens.bit_length()])[-_SAMPLES:])
+        promising = count > self.settled or self.settled > room
+        if promising or before * tokens * self.settled / count <= self._budget:
+            self._trial = _Trial(rung, tokens.bit_length(), before)
+        else:
+            self._worked = self._wait - _SOONEST  # a shorter step may come soon
 
     def _judge(self, trial: "_Trial") -> None:
         verdict = trial.verdict()
@@ -130,7 +173,9 @@ class Threads:
             self._rung, self._wait = trial.rung, _SOONEST
             self._forget()
         else:
-            self._wait = max(min(2 * self._wait, _LATEST), _SHARE * trial.seconds)
+            latest = _LATEST_AT_TOP if self.settled == self._ladder[-1] else _LATEST
+            self._wait = min(2 * self._wait, latest)
+            self._budget -= trial.seconds
 
 
 class _Trial:
