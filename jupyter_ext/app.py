@@ -24,7 +24,7 @@ from jupyter_ext.handlers import at_root, below_prefix
 from ollmlx import __version__
 from ollmlx.errors import BadRequest
 from ollmlx.room import Room
-from ollmlx.settings import Settings, from_environment, is_loopback, listening
+from ollmlx.settings import Settings, from_environment, is_loopback, listening, remark
 
 _PULSE_MS = 15_000
 _PREFIX = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
@@ -110,7 +110,7 @@ class OllmlxApp(ExtensionApp):
     num_parallel = Integer(
         None,
         allow_none=True,
-        help="""Sequences a model runs at once; 0 is what memory has room for.
+        help="""Sequences a model runs at once; 0 is what memory has room for, up to 8, on a GPU 32.
         OLLAMA_NUM_PARALLEL, else 0.""",
     ).tag(config=True, variable="OLLAMA_NUM_PARALLEL")
     max_loaded_models = Integer(
@@ -124,7 +124,8 @@ class OllmlxApp(ExtensionApp):
     context_length = Integer(
         None,
         allow_none=True,
-        help="Default num_ctx; 0 chooses by GPU memory.  OLLAMA_CONTEXT_LENGTH, else 0.",
+        help="""Default num_ctx; 0 is 4096, or 32768 from 23 GiB of graphics memory on, 262144 from
+        47 GiB.  OLLAMA_CONTEXT_LENGTH, else 0.""",
     ).tag(config=True, variable="OLLAMA_CONTEXT_LENGTH")
     origins = List(
         Unicode(),
@@ -141,7 +142,8 @@ class OllmlxApp(ExtensionApp):
         ("f16", "q8_0", "q4_0"),
         default_value=None,
         allow_none=True,
-        help="Numbers the context is kept in.  OLLAMA_KV_CACHE_TYPE, else f16.",
+        help="""Numbers the context is kept in: f16, q8_0 or q4_0.
+        OLLAMA_KV_CACHE_TYPE, else f16.""",
     ).tag(config=True, variable="OLLAMA_KV_CACHE_TYPE")
     go_template = Bool(
         None,
@@ -231,6 +233,8 @@ class OllmlxApp(ExtensionApp):
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         # In threads: starting waits for the room's own loop, and Jupyter's must not wait.
         atexit.register(self.close)
+        if told := remark():
+            self.log.warning("ollmlx: %s", told)
         await asyncio.to_thread(self.room.start)
         self._collector = observing.Collector(self.room)
         assert serverapp.event_logger is not None  # made before extensions are started

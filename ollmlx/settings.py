@@ -13,6 +13,17 @@ from urllib.parse import urlsplit
 from ollmlx.errors import BadRequest
 
 FOREVER = float("inf")
+# Ollama reads these as well.  Who has set one is told that it does nothing here.
+WITHOUT_MEANING = (
+    "OLLAMA_DEBUG_LOG_REQUESTS",
+    "OLLAMA_GPU_OVERHEAD",
+    "OLLAMA_IGPU_ENABLE",
+    "OLLAMA_LLM_LIBRARY",
+    "OLLAMA_MAX_TRANSFER_STREAMS",
+    "OLLAMA_REMOTES",
+    "OLLAMA_SCHED_SPREAD",
+    "OLLAMA_VULKAN",
+)
 _MODELS = "~/.ollama/models"
 _UNITS = {
     "ns": 1e-9,
@@ -71,7 +82,7 @@ class Settings:
     load_timeout: float = 300.0
     """Seconds without progress after which a load is given up; infinity never."""
     num_parallel: int = 0
-    """Sequences a model runs at once; 0 is as many of 8 as memory has room for."""
+    """Sequences a model runs at once; 0 is as many of 8, on a GPU of 32, as memory has room for."""
     max_loaded_models: int = 3
     max_queue: int = 512
     """Requests that may wait for a model to load."""
@@ -136,6 +147,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         noprune=bool(flag("OLLAMA_NOPRUNE")),
         debug=bool(flag("OLLAMA_DEBUG")),
     )
+
+
+def remark(environment: Mapping[str, str] = os.environ) -> str:
+    """What to tell whom of `WITHOUT_MEANING` has set; empty where nobody has."""
+    names = ", ".join(name for name in WITHOUT_MEANING if environment.get(name))
+    return f"settings of Ollama that mean nothing here: {names}" if names else ""
 
 
 def listening(environment: Mapping[str, str] = os.environ) -> tuple[str, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ollmlx.errors import BadRequest
-from ollmlx.settings import FOREVER, Settings, from_environment, parse_duration, parse_host
+from ollmlx.settings import FOREVER, Settings, from_environment, parse_duration, parse_host, remark
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,9 @@ def test_a_bad_value_is_an_error_that_names_the_variable(wrong):
 def test_a_bad_duration_is_refused(text):
     with pytest.raises(BadRequest, match="time: "):
         parse_duration(text)
+
+
+def test_settings_of_ollama_that_mean_nothing_here_are_named():
+    set_here = {"OLLAMA_VULKAN": "1", "OLLAMA_GPU_OVERHEAD": "1073741824", "OLLAMA_DEBUG": "1"}
+    assert remark(set_here).endswith(": OLLAMA_GPU_OVERHEAD, OLLAMA_VULKAN")
+    assert remark({"OLLAMA_VULKAN": ""}) == ""

@@ -25,6 +25,8 @@ def serve(_: Words) -> None:
         format='time=%(asctime)s level=%(levelname)s source=%(name)s msg="%(message)s"',
         stream=sys.stderr,
     )
+    if remark := settings.remark():
+        log.warning("%s", remark)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
