@@ -12,6 +12,7 @@ HOST = (
     "OLLAMA_HOST",
     "Address of the server (default: a Jupyter server of yours, else 127.0.0.1:11434)",
 )
+FIRST = ("OLLMLX_HOST", "The same, before OLLAMA_HOST; no other program reads it")
 KEY = ("OLLAMA_API_KEY", "Token of the Jupyter server that OLLAMA_HOST names")
 LISTENING = ("OLLAMA_HOST", "IP Address for the ollama server (default 127.0.0.1:11434)")
 NO_HISTORY = ("OLLAMA_NOHISTORY", "Do not preserve readline history")
@@ -60,7 +61,7 @@ class Command:
     as_if_one: bool = False
     """Ollama takes one where we take several, and its error says so."""
     hidden: bool = False
-    environment: tuple[tuple[str, str], ...] = (HOST, KEY)
+    environment: tuple[tuple[str, str], ...] = (HOST, FIRST, KEY)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -147,7 +148,7 @@ COMMANDS = (
     Command(
         *("run", "MODEL [PROMPT]", "Run a model", "running:run", (1, None), RUN_FLAGS),
         needs="engine",
-        environment=(EDITOR, HOST, KEY, NO_HISTORY),
+        environment=(EDITOR, HOST, FIRST, KEY, NO_HISTORY),
     ),
     Command(
         *("stop", "MODEL", "Stop a running model", "changing:stop", (1, 1)),
