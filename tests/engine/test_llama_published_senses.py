@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llama_cpp import mtmd_cpp as mtmd
 from numpy.typing import NDArray
 
 from ollmlx.engine.jobs import LoadOptions, Medium
@@ -62,8 +63,29 @@ def test_eyes_inside_a_model_see_as_those_beside_it(
     ours, theirs = seen(files.text, files.projector), seen(files.both, files.both)
     assert np.isfinite(ours).all()
     assert ours.std() > 0
-    # A buffer that lies elsewhere may be added up in another order.
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert np.array_equal(ours, theirs)
+
+
+def test_what_llama_cpp_leaves_out_behind_a_row_is_there(
+    tmp_path: Path,
+    tokenizer: Meta,
+    seen: Callable[[Path, Path], NDArray[np.float32]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = mtmd.mtmd_get_output_embd
+    files = write(tmp_path, EYES["mistral3"], tokenizer)
+    whole = seen(files.text, files.projector)
+    ends = np.flatnonzero((whole == whole[4]).all(axis=1))
+
+    def with_holes(handle: Any) -> Any:
+        vectors = output(handle)
+        for row in ends:
+            vectors[row * whole.shape[1] + 3] = np.nan
+        return vectors
+
+    monkeypatch.setattr(mtmd, "mtmd_get_output_embd", with_holes)
+    assert ends.tolist() == [4, 9, 14]
+    assert np.array_equal(seen(files.text, files.projector), whole)
 
 
 @pytest.mark.parametrize(

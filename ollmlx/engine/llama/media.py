@@ -28,6 +28,7 @@ from ollmlx.engine.llama.model import Model
 from ollmlx.engine.llama.published import senses as llama_published_senses
 from ollmlx.engine.llama.published.layouts import written
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
+from ollmlx.gguf import header
 
 _KEPT_BYTES = 256 << 20
 """Of vectors that stay for the next question about the same image."""
@@ -70,6 +71,7 @@ class Media:
         with written(view) if view else nullcontext(Path(path)) as file:
             self._handle = mtmd.mtmd_init_from_file(str(file).encode(), model.handle, params)
             self.size = file.stat().st_size
+            self._row_end = _row_end(file) if self._handle else None
         if not self._handle:
             raise LoadFailed(f"unable to load model: {path}: {log().errors()}")
         self._width: int = llama.llama_model_n_embd_inp(model.handle)
@@ -126,6 +128,11 @@ class Media:
         size = mtmd.mtmd_input_chunk_get_n_tokens(chunk)
         output = mtmd.mtmd_get_output_embd(self._handle)
         vectors = np.ctypeslib.as_array(output, (size, self._width)).copy()
+        if self._row_end is not None:
+            # llama.cpp adds it to memory that it never wrote, times zero: what was no number there
+            # stays none.
+            ends = (vectors == self._row_end) | ~np.isfinite(vectors)
+            vectors[ends.all(axis=1)] = self._row_end
         places = self._places(chunk, size, 0)
         moves = self._places(chunk, size, 1) - places
         whole = mtmd.mtmd_decode_use_non_causal(self._handle, chunk)
@@ -172,6 +179,16 @@ class Media:
         if read.video_ctx or not read.bitmap:
             raise BadRequest(media.UNREADABLE)
         return read.bitmap
+
+
+def _row_end(projector: Path) -> NDArray[np.float32] | None:
+    """[width]: what stands behind each row of an image, where a projector has that."""
+    types = {"F32": np.float32, "F16": np.float16}
+    for tensor in header(projector).tensors:
+        if tensor.name == "v.token_embd.img_break" and tensor.type in types:
+            (width,), kind = tensor.shape, types[tensor.type]
+            return np.fromfile(projector, kind, width, offset=tensor.offset).astype(np.float32)
+    return None
 
 
 def _text(chunk: Any) -> list[int]:
