@@ -60,7 +60,9 @@ class Job:
         """Of each file, what is here."""
         self.followers = 0
         self.task: asyncio.Task[None] | None = None
+        """Follows it for the server's sake; None once that has ended."""
         self.halt, self.left = asyncio.Event(), asyncio.Event()
+        self.writing = asyncio.Lock()
         self._current = ""
         self._samples: deque[tuple[float, int]] = deque()
 
@@ -172,16 +174,18 @@ class Jobs:
     async def resume(self, job: Job) -> None:
         """Go on with a job; one that runs goes on, and is kept from now on."""
         job.kept = True
-        if not job.task or job.task.done():
+        if job.halt.is_set():
+            await job.left.wait()
+        if not job.task:
+            self._begin(job)
             job.task = asyncio.create_task(self._keep(job))
             self._tasks.add(job.task)
             job.task.add_done_callback(self._tasks.discard)
-            await asyncio.sleep(0)  # it begins to follow
         await self._write(job)
 
     async def halt(self, job: Job, status: live.JobStatus) -> None:
         """End it as `paused` or `cancelled`; returns when nobody works on it any more."""
-        if job.status == "running":
+        while job.status == "running":  # again where somebody has gone on meanwhile
             job.halt.set()
             await job.left.wait()
         if job.status != "done":
@@ -246,6 +250,11 @@ class Jobs:
             if job.status == "done" or not job.kept:
                 self._jobs.pop((job.kind, job.model))
 
+    def _begin(self, job: Job) -> None:
+        if job.status != "running":
+            job.begun()
+            self._tell(job)
+
     async def _keep(self, job: Job) -> None:
         """Follow a job to its end; how it ended is written down."""
         try:
@@ -253,12 +262,12 @@ class Jobs:
                 pass
         except OllmlxError as error:
             _log.info("%s of %s: %s", job.kind, job.model, error)
+        finally:
+            job.task = None
         await self._write(job)
 
     async def _followed(self, job: Job) -> Frames:
-        if not job.followers:
-            job.begun()
-            self._tell(job)
+        self._begin(job)
         job.followers += 1
         status: live.JobStatus = "failed"
         error = "internal server error"
@@ -316,15 +325,16 @@ class Jobs:
 
     async def _write(self, job: Job) -> None:
         """A job that cannot be written down ends with the server; it goes on all the same."""
-        if not job.kept:
-            return
-        try:
-            if job.status == "done":
-                await asyncio.to_thread(self._files.remove, job.id)
-            else:
-                await asyncio.to_thread(self._files.write, job.written())
-        except OllmlxError as error:
-            _log.warning("the %s of %s ends with the server: %s", job.kind, job.model, error)
+        async with job.writing:  # or an older state might be written last
+            if not job.kept:
+                return
+            try:
+                if job.status == "done":
+                    await asyncio.to_thread(self._files.remove, job.id)
+                else:
+                    await asyncio.to_thread(self._files.write, job.written())
+            except OllmlxError as error:
+                _log.warning("the %s of %s ends with the server: %s", job.kind, job.model, error)
 
     def _tell(self, job: Job) -> None:
         self._news.tell("job_changed", job.model, job=job.kind, status=job.status)

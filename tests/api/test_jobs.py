@@ -7,17 +7,20 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
-from ollmlx.api.jobs import Jobs
+from ollmlx.api.jobs import Halted, Jobs
 from ollmlx.engine.news import News
+from ollmlx.errors import OllmlxError
 from ollmlx.room import Room
 from ollmlx.settings import Settings
-from ollmlx.store.jobfiles import JobFiles
+from ollmlx.store.jobfiles import JobFiles, KeptJob
 from ollmlx.wire.native import ProgressResponse
 from tests.misbehaving import misbehaving
 from tests.store.shelf import write_gguf
@@ -127,6 +130,69 @@ async def test_nobody_works_on_a_job_of_a_closed_server_though_another_saw_its_e
     assert not list(tmp_path.rglob("*.json"))
 
 
+class SlowFiles(JobFiles):
+    """Writes a failure down only when told to, and must not be asked for two things at once."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.go_on, self._writing = threading.Event(), False
+
+    def write(self, job: KeptJob) -> None:
+        assert not self._writing
+        self._writing = True
+        assert job.status != "failed" or self.go_on.wait(10)
+        super().write(job)
+        self._writing = False
+
+
+async def test_a_job_is_gone_on_with_while_its_end_is_being_written_down(tmp_path):
+    tries, started = itertools.count(), asyncio.Event()
+
+    async def work(_: object) -> AsyncIterator[ProgressResponse]:
+        yield ProgressResponse("pulling manifest")
+        await started.wait()
+        if next(tries) == 0:
+            raise OllmlxError("no room")
+
+    files = SlowFiles(tmp_path)
+    jobs = Jobs(News(), files)
+    job = await jobs.start("pull", "m", {}, work)
+    started.set()
+    await job.left.wait()
+    assert (job.status, job.error) == ("failed", "no room")
+    resuming = asyncio.create_task(jobs.resume(job))
+    await asyncio.wait([resuming], timeout=0)
+    files.go_on.set()
+    await resuming
+    await job.left.wait()
+    assert (job.status, job.error) == ("done", "")
+    await jobs.close()
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_job_is_gone_on_with_while_it_is_being_paused(tmp_path, kept):
+    async def work(_: object) -> AsyncIterator[ProgressResponse]:
+        yield ProgressResponse("pulling manifest")
+        await asyncio.Event().wait()
+
+    jobs = Jobs(News(), JobFiles(tmp_path))
+    plain = jobs.follow("pull", "m", {}, work)
+    await anext(plain)
+    (job,) = jobs.list()
+    if kept:
+        await jobs.resume(job)
+    ending = asyncio.ensure_future(anext(plain))
+    await asyncio.gather(jobs.halt(job, "paused"), jobs.resume(job))
+    with pytest.raises(Halted):
+        await ending
+    assert job.status == "running"
+    await jobs.forget(job)
+    assert (job.status, jobs.list()) == ("cancelled", [])
+    await jobs.close()
+    assert not list(tmp_path.rglob("*.json"))
+
+
 async def test_a_plain_pull_that_is_hung_up_ends_and_can_be_gone_on_with(client, registry, name):
     registry.seconds_per_mib = 1
     pull = asyncio.ensure_future(client.post("/api/pull", json={"model": name, "insecure": True}))
@@ -209,6 +275,7 @@ async def test_a_conversion_is_a_job_and_so_is_a_create(client, toy):
     body = {"kind": "convert", "source": str(toy.gguf), "model": "made"}
     done = await ended(client, (await client.post(JOBS, json=body)).json())
     assert (done["status"], done["error"], done["step"]) == ("done", "", "success")
+    assert done["completed"] == done["total"] == toy.gguf.stat().st_size  # however many steps
     again = await ended(client, (await client.post(JOBS, json=body)).json())
     assert again["error"] == "made:latest is there already: give the new model another name"
     rounded = body | {"source": str(toy.gguf_q8), "model": "other", "quantize": "int4"}
