@@ -19,6 +19,13 @@ PULLED = [
     {"status": "success"},
 ]
 ABSENT = [{"status": "pulling manifest"}, {"error": "pull model manifest: file does not exist"}]
+_SOURCES = {"m:1": "ollama", "hub/m:latest": "huggingface", "mine:1": "ollmlx", "in:1": "embedded"}
+FROM_EVERYWHERE = {
+    "api/tags": [{"models": [{"name": name} for name in _SOURCES]}],
+    "api/sources": [
+        {"models": [{"name": n, "source": s, "path": "/"} for n, s in _SOURCES.items()]}
+    ],
+}
 
 
 @pytest.fixture
@@ -95,19 +102,7 @@ def test_update_pulls_again_and_leaves_alone_what_is_in_no_registry(scripted, ca
 
 
 def test_update_pulls_nothing_over_models_that_came_from_elsewhere(scripted):
-    places = {
-        "m:1": "ollama",
-        "hub/m:latest": "huggingface",
-        "mine:1": "ollmlx",
-        "in:1": "embedded",
-    }
-    scripted.answers = {
-        "api/tags": [{"models": [{"name": name} for name in places]}],
-        "api/sources": [
-            {"models": [{"name": n, "source": s, "path": "/"} for n, s in places.items()]}
-        ],
-        "api/pull": [{"status": "success"}],
-    }
+    scripted.answers = {**FROM_EVERYWHERE, "api/pull": [{"status": "success"}]}
     run(["update", "--all"])
     assert [a["model"] for a in scripted.asked if "model" in a] == ["m:1", "hub/m:latest"]
 
@@ -136,17 +131,8 @@ def test_a_model_that_cannot_be_stopped_is_deleted_all_the_same(scripted, capsys
 
 
 def test_rm_says_when_a_model_was_others_too_and_patterns_leave_those_alone(scripted, capsys):
-    places = {
-        "m:1": "ollama",
-        "hub/m:latest": "huggingface",
-        "mine:1": "ollmlx",
-        "in:1": "embedded",
-    }
     scripted.answers = {
-        "api/tags": [{"models": [{"name": name} for name in places]}],
-        "api/sources": [
-            {"models": [{"name": n, "source": s, "path": "/"} for n, s in places.items()]}
-        ],
+        **FROM_EVERYWHERE,
         "api/show": [{}],
         "api/generate": [{"done": True}],
         "api/delete": [],
