@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from ollmlx.engine.echo import ENQUIRY
 from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.echo import EchoLibrary, echo_model
@@ -74,6 +75,21 @@ async def test_tokens_of_the_same_moment_leave_together(client):
         pieces = [piece async for piece in response.aiter_raw()]
     assert b"".join(pieces).count(b"\n") == len(text) + 1
     assert len(pieces) < 100  # steps take a millisecond here
+
+
+async def test_the_first_token_of_an_answer_is_held_for_nobody(client):
+    other = {"model": "echo", "prompt": "x" * 2000}
+    body = {"model": "echo", "prompt": f"h{chr(ENQUIRY)}"}
+    async with (
+        asyncio.timeout(10),
+        client.stream("POST", "/api/generate", json=other) as another,
+        client.stream("POST", "/api/generate", json=body) as response,
+    ):
+        await anext(another.aiter_raw())
+        said = response.aiter_lines()
+        assert json.loads(await anext(said))["response"] == "h"
+        await client.post("/api/tokenize", json={"model": "echo", "text": "received"})
+        assert [json.loads(line)["done"] async for line in said] == [False, True]
 
 
 async def test_a_whole_answer_has_its_type_and_no_newline(client):
@@ -179,6 +195,33 @@ async def test_keys_match_whatever_their_case_and_rubbish_after_the_body_is_igno
             '{"model":"echo","prompt":"x","format":"xml"}',
             500,
             'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object',
+        ),
+        ("chat", '{"model":" nope "}', 404, "model ' nope ' not found"),
+        ("show", '{"model":"  "}', 400, "model is required"),
+        (
+            "generate",
+            '{"model":"x:20B-Cloud"}',
+            403,
+            "ollama cloud is disabled: remote model is unavailable",
+        ),
+        (
+            "show",
+            '{"model":"x: cloud"}',
+            403,
+            "ollama cloud is disabled: remote model details are unavailable",
+        ),
+        ("generate", '{"model":"a b:cloud"}', 400, "invalid model name"),
+        (
+            "embed",
+            r'{"model":"nope\n"}',
+            404,
+            r'model "nope\n" not found, try pulling it first',
+        ),
+        (
+            "copy",
+            '{"source":"x:cloud:local","destination":"x"}',
+            400,
+            'source "x:cloud:local" is invalid',
         ),
         ("generate", '{"model":"broken","prompt":"x"}', 500, "nothing answers at nowhere"),
         ("generate", '{"model":"echo","prompt":"?"}', 500, "asked a question"),
@@ -331,14 +374,28 @@ async def test_methods_paths_and_slashes(client):
     assert (nowhere.status_code, nowhere.text) == (404, "404 page not found")
     moved = await client.get("/api/tags/")
     assert (moved.status_code, moved.headers["Location"]) == (301, "/api/tags")
+    assert moved.text == '<a href="/api/tags">Moved Permanently</a>.\n\n'
+    for method, path, where in (
+        ("POST", "/api/chat/", "/api/chat"),
+        ("HEAD", "/api/tags/?a=1&b", "/api/tags?a=1&b"),
+        ("GET", "/api//tags", "/api/tags"),
+    ):
+        moved = await client.request(method, path)
+        assert (moved.status_code, moved.headers["Location"]) == (307, where)
+    assert (await client.get("/api/chat/")).status_code == 404
+    for method in ("POST", "TRACE"):
+        wrong = await client.request(method, "/api/tags")
+        assert (wrong.status_code, wrong.headers["Allow"]) == (405, "HEAD, GET")
 
 
 async def test_strangers_pages_and_rebound_names_are_kept_out(client):
     evil = await client.get("/api/tags", headers={"Origin": "http://evil.com"})
     assert (evil.status_code, evil.text) == (403, "")
     assert (await client.get("/api/tags", headers={"Host": "evil.com"})).status_code == 403
-    for host in ("localhost:1", "host.docker.internal", "10.1.2.3", "[::1]:11434"):
+    for host in ("localhost:1", "host.docker.internal", "10.1.2.3", "[::1]:11434", "::1"):
         assert (await client.get("/api/tags", headers={"Host": host})).status_code == 200
+    for host in ("[::1]", "169.254.1.1", "100.64.0.1", "localhost:1:2", "8.8.8.8"):
+        assert (await client.get("/api/tags", headers={"Host": host})).status_code == 403
     mine = await client.get("/api/tags", headers={"Origin": "http://localhost:1234"})
     assert mine.headers["Access-Control-Allow-Origin"] == "http://localhost:1234"
 
@@ -351,6 +408,9 @@ async def test_preflights_are_answered_as_ollama_does(client):
     assert by_name.status_code == 204
     by_address = await client.options("/api/chat", headers={"Host": "127.0.0.1"})
     assert by_address.status_code == 405
+    own = {"Host": "127.0.0.1", "Origin": "http://127.0.0.1"}
+    assert (await client.options("/api/chat", headers=own)).status_code == 405
+    assert allowed.headers["Allow"] == "POST"
 
 
 async def test_hanging_up_cancels_the_job_before_and_after_the_first_line(client, room):

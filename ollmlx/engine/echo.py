@@ -1,11 +1,13 @@
 """The smallest Backend: it says the prompt back.  Read this one first.
 
 Its path is a script of the load: `-` loads, `slow` never finishes loading, anything else fails.
-Two bytes of a prompt are special: `!` kills the process, `?` fails the job.  So every promise of
-the house can be tested in milliseconds.
+Three bytes of a prompt are special: `!` kills the process, `?` fails the job, and at ENQUIRY all
+wait until somebody asks for a text's tokens.  So every promise of the house can be tested in
+milliseconds.
 """
 
 import os
+import threading
 import time
 
 import numpy as np
@@ -26,6 +28,8 @@ from ollmlx.engine.jobs import (
 from ollmlx.engine.media import NO_MEDIA
 from ollmlx.errors import BadRequest, LoadFailed
 
+ENQUIRY = 5
+
 
 class EchoBackend:
     def __init__(self, path: str, options: LoadOptions, report: Report) -> None:
@@ -38,8 +42,10 @@ class EchoBackend:
         self._slots = options.num_parallel
         self._jobs: dict[int, tuple[Generate, int]] = {}
         self._embeds: list[Embed] = []
+        self._asked = threading.Event()
 
     def tokenize(self, text: str, special: bool) -> list[int]:
+        self._asked.set()
         return list(text.encode())
 
     def detokenize(self, tokens: list[int]) -> str:
@@ -50,6 +56,7 @@ class EchoBackend:
 
     def submit(self, job: Generate) -> None:
         self._jobs[job.id] = (job, 0)
+        self._asked.clear()
 
     def embed(self, job: Embed) -> None:
         self._embeds.append(job)
@@ -81,6 +88,8 @@ class EchoBackend:
         if token == ord("?"):
             del self._jobs[job.id]
             return Failed(job.id, "asked a question")
+        if token == ENQUIRY:
+            self._asked.wait()
         done += 1
         self._jobs[job.id] = (job, done)
         finish = self._finish(job, done)

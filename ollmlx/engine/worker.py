@@ -59,13 +59,13 @@ class Outbox:
             self._held += jobs.frame(events)
             if time.monotonic() - self._left >= MOMENT:
                 self._flush()
-                self._left = time.monotonic()
 
     def flush(self) -> None:
         with self._lock:
             self._flush()
 
     def _flush(self) -> None:
+        self._left = time.monotonic()
         frames, self._held = memoryview(self._held), bytearray()
         while frames:
             frames = frames[self._pipe.write(frames) :]
@@ -107,7 +107,7 @@ def _load(command: jobs.Load, outbox: Outbox) -> Backend:
 
 
 def _serve(backend: Backend, inbox: Inbox, outbox: Outbox) -> None:
-    owed: set[int] = set()
+    owed, heard = set[int](), set[int]()
     try:
         while True:
             for command in _commands(inbox, block=not backend.busy):
@@ -117,9 +117,11 @@ def _serve(backend: Backend, inbox: Inbox, outbox: Outbox) -> None:
                 else:
                     _obey(backend, command, owed)
             if backend.busy and (events := backend.step()):
-                ended = {event.id for event in events if _ends(event)}
-                owed -= ended
-                (outbox.send if ended else outbox.send_soon)(list(events))
+                told = {event.id for event in events}
+                owed -= {event.id for event in events if _ends(event)}
+                # Neither an answer's first token waits for the next step, nor its last.
+                (outbox.send_soon if told <= heard & owed else outbox.send)(list(events))
+                heard = (heard | told) & owed
     except Exception as error:
         # The runtime's state is unknown: answer all who wait and let the next request load it anew.
         reason = f"an error was encountered while running the model: {error}"
