@@ -17,6 +17,14 @@ from ollmlx.store.model import Model
 from ollmlx.wire.live import JobRequest
 from ollmlx.wire.native import ProgressResponse
 
+CONVERTED = "converted"
+"""In the place of a digest: the weights on their way from one form to the other."""
+_STEPS = {
+    "tokenizer": "converting the tokenizer",
+    "weights": "converting the weights",
+    "quantising": "quantising the weights",
+    "saving": "writing the model",
+}
 _WHOLE = ("F32", "F16", "BF16", "unknown")
 
 
@@ -40,13 +48,17 @@ async def _converted(
     yield ProgressResponse("looking at the model")
     model = await asyncio.to_thread(_source, engine, source, name, quantize)
     target = changes(engine).folder(name)
-    size = model.size
+    passes = ["weights"] * (model.format == "gguf") + ["quantising"] * bool(quantize)
+    size, done = model.size, 0
     lines = progress("ollmlx.convert", model.path, str(target), *([quantize] if quantize else []))
     async with aclosing(lines):
         async for line in lines:
-            done = size * line["done"] // line["of"]
+            stage = line["stage"]
+            if stage in passes:
+                passed = passes.index(stage) + line["done"] / line["of"]
+                done = int(size * passed / len(passes))
             # One bar for all stages: a digest is what tells bars apart.
-            yield ProgressResponse(line["stage"], line["stage"], size, done)
+            yield ProgressResponse(_STEPS.get(stage, stage), CONVERTED, size, done)
     yield ProgressResponse("success")
 
 

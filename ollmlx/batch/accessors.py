@@ -1,9 +1,10 @@
 """`.ollmlx` on the tables of pandas and polars, as soon as either of them is imported."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from itertools import chain, count
 from types import ModuleType
 from typing import Any
 
@@ -44,16 +45,28 @@ class OfFrame:
     def map(self, prompt: Prompt, schema: Any = None, **how: Any) -> Any:
         """The frame with its answers as further columns.
 
-        A column that is there already keeps its name, and the new one gets `_answer` behind.
+        A column that is there already keeps its name, and the new one gets `_answer` behind, and a
+        number if that is taken, too.
         """
         from ollmlx.batch.mapping import map as ask
 
         answers = ask(self._frame, prompt, schema, **how)
         new = answers.to_frame() if hasattr(answers, "to_frame") else answers
-        taken = {name: name + _SUFFIX for name in new.columns if name in self._frame.columns}
+        names = _free(new.columns, self._frame.columns)
         if type(self._frame).__module__.startswith("pandas"):
-            return self._frame.join(new.rename(columns=taken))
-        return self._frame.hstack(new.rename(taken))
+            # Row by row: labels of an index may be there twice, and `join` would multiply them.
+            return self._frame.assign(**{names[name]: new[name].array for name in new.columns})
+        return self._frame.hstack(new.rename(names))
+
+
+def _free(names: Iterable[str], taken: Iterable[Any]) -> dict[str, str]:
+    """A name that no column has for each of `names`."""
+    used, free = set(taken), dict[str, str]()
+    for name in names:
+        tried = chain([name, name + _SUFFIX], (f"{name}{_SUFFIX}_{n}" for n in count(2)))
+        free[name] = next(one for one in tried if one not in used)
+        used.add(free[name])
+    return free
 
 
 def register() -> None:

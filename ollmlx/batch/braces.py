@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 _BEGINS = re.compile(r"\{(?=[^\W\d])")
-"""A field begins with a name: JSON, LaTeX and code can be pasted as they are."""
+"""A field begins with a name: JSON and most code can be pasted as they are."""
 _MARK = re.compile(r"\{\{|\}\}|\{")
 
 Read = Callable[[str, int], tuple[str, int]]

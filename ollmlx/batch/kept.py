@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from ollmlx.errors import BadRequest
 
+_BEGINS = b'{"key": "'
+"""Each line of a file of answers."""
+
 
 class Kept(Protocol):
     """Texts of answers by the key of their question."""
@@ -46,8 +49,17 @@ class InFile:
     """JSON lines, one an answer, written as they come; never deleted, the file is the user's."""
 
     def __init__(self, path: Path) -> None:
+        """Raises `BadRequest` for a file that is something else, or cannot be written."""
         self._path = path
-        self._texts = dict(_lines(path))
+        try:
+            with path.open("a+b") as file:
+                file.seek(0)
+                content = file.read()
+                whole = _without_half_a_line(content)
+                self._texts = dict(_lines(path, whole))
+                file.truncate(len(whole))
+        except OSError as error:
+            raise BadRequest(f"{path} cannot keep answers: {error.strerror or error}") from error
 
     def get(self, key: str) -> str | None:
         return self._texts.get(key)
@@ -60,16 +72,19 @@ class InFile:
     def forget(self, keys: Iterable[str]) -> None: ...
 
 
-def _lines(path: Path) -> Iterable[tuple[str, str]]:
-    """Raises `BadRequest` for a file that is something else; a last line may be half written."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for number, line in enumerate(lines, 1):
+def _without_half_a_line(content: bytes) -> bytes:
+    """A kernel that was killed while it wrote leaves one of our lines without its end."""
+    whole, end, half = content.rpartition(b"\n")
+    return whole + end if half.startswith(_BEGINS[: len(half)]) else content
+
+
+def _lines(path: Path, content: bytes) -> Iterable[tuple[str, str]]:
+    """Raises `BadRequest` for a file that is something else."""
+    for number, line in enumerate(content.splitlines(), 1):
         try:
             answer = json.loads(line)
             yield answer["key"], answer["text"]
         except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                return
             raise BadRequest(f"{path} does not hold answers: line {number}") from error
 
 

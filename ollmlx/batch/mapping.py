@@ -29,6 +29,8 @@ _FOR_A_PLACE = 2
 EMBEDDED_AT_ONCE = 64
 """Texts in one request."""
 _FIRST_PAUSE_SECONDS = 0.5
+_OURS = ("messages", "format", "stream")
+"""What of a request is not for the caller to say."""
 _PASSING = (408, 429, 500, 502, 503, 504)
 """Statuses that another try may not meet again."""
 
@@ -75,6 +77,8 @@ def map(
     wanted, given = shape(schema), table(rows)
     if parallel < 0 or retries < 0:
         raise BadRequest("parallel and retries are numbers from 0 up")
+    if not request.keys().isdisjoint(_OURS):
+        raise BadRequest(f"{', '.join(_OURS)} are made of rows, prompt, system and schema")
     shared = {"model": model or _any_model(host), "format": wanted.format, **request}
     instruction = [{"role": "system", "content": system}] if system else []
     requests = [

@@ -12,6 +12,7 @@ from ollama import ChatResponse, Message
 
 from ollmlx.batch.progress import in_kernel
 from ollmlx.batch.shapes import FREE, Misshapen, Shape
+from ollmlx.markdown import inert
 from ollmlx.maths import in_dollars
 from ollmlx.notebook.errors import Failed
 from ollmlx.notebook.saying import code
@@ -65,7 +66,7 @@ class Answer:
     def value(self) -> Any:
         """What `--format` makes of the text; without one, the text.  Raises `Failed`."""
         try:
-            return self.shape.read(self.text)
+            return self.shape.read(self._last)
         except Misshapen as error:
             cut = self.done_reason == "length"
             why = f"; it was cut off: {_MORE}" if cut else ""
@@ -73,7 +74,12 @@ class Answer:
 
     def json(self) -> Any:
         """The value of an answer made with `--format`, as JSON has it.  Raises `ValueError`."""
-        return json.loads(self.text)
+        return json.loads(self._last)
+
+    @property
+    def _last(self) -> str:
+        """What came behind the last calls: the shape is of that alone."""
+        return self.turn or self.text
 
     @property
     def tokens_per_second(self) -> float:
@@ -90,7 +96,7 @@ class Answer:
         """The answer as MIME types: front ends show the richest they know."""
         shown = f"```json\n{self.text}\n```" if self.shape.is_json and self.text else self.text
         called = "\n>\n".join(f"> {code(str(call))} → {code(call.result)}" for call in self.calls)
-        parts = [self._folded(), called, shown.lstrip("\n")]
+        parts = [self._folded(), inert(called), inert(shown.lstrip("\n"))]
         return {
             "text/plain": "\n".join([*map(_plainly, self.calls), self.text]),
             "text/markdown": in_dollars("\n\n".join(part for part in parts if part)),
@@ -100,8 +106,8 @@ class Answer:
         if not self.thinking:
             return ""
         summary = "Thinking" if self.text else "Thinking …"
-        # Blank lines around it: what is between them is Markdown, which front ends sanitise.
-        return f"<details><summary>{summary}</summary>\n\n{self.thinking}\n\n</details>"
+        # Blank lines around it: what is between them is Markdown.
+        return f"<details><summary>{summary}</summary>\n\n{inert(self.thinking)}\n\n</details>"
 
     @property
     def empty(self) -> bool:

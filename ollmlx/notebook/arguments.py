@@ -15,7 +15,7 @@ class Argument:
     names: tuple[str, ...]
     help: str
     completes: str = ""
-    """What its value is: `model`, `variable`, `shape`, or nothing that could be listed."""
+    """What its value is: `model`, `variable`, `shape`, …, or nothing that could be listed."""
     how: Mapping[str, Any] = field(default_factory=dict)
     """For argparse."""
 
@@ -27,6 +27,8 @@ class Argument:
 def _one(*names: str, help: str, completes: str = "", **how: Any) -> Argument:
     return Argument(names, help, completes, how)
 
+
+THINKING = ("true", "false", "low", "medium", "high", "max")
 
 MODEL = _one("model", help="an installed model", completes="model")
 OUT = _one("--out", metavar="NAME", help="variable for the result", completes="variable")
@@ -59,10 +61,10 @@ CELL = (
     ),
     _one(
         "--think",
-        nargs="?",
-        const="true",
+        choices=THINKING,
         metavar="LEVEL",
-        help="true, false, low, medium, high",
+        help=f"{', '.join(THINKING)} (true)",
+        completes="level",
     ),
     _one("--keep-alive", metavar="TIME", help="how long the model stays loaded: 10m, 0, -1"),
     _one(
@@ -207,7 +209,15 @@ class _Parser(argparse.ArgumentParser):
 
 def read_cell(words: list[str]) -> argparse.Namespace:
     """Raises `Misused`."""
-    return _cell_parser().parse_args(words)
+    return _cell_parser().parse_args(_with_level(words))
+
+
+def _with_level(words: list[str]) -> list[str]:
+    """`--think` without a level is `--think true`: what is behind it may be the model."""
+    return [
+        f"{word}=true" if word == "--think" and after not in THINKING else word
+        for word, after in zip(words, [*words[1:], ""], strict=False)
+    ]
 
 
 def read_command(command: Command, words: list[str]) -> argparse.Namespace:

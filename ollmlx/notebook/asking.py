@@ -27,7 +27,7 @@ def ask(session: Session, given: Namespace, cell: str) -> None:
     wanted = wanted_shape(given.format, variables)
     with Client() as client:
         model = given.named or given.model or session.model or default_model(client)
-        session.model, chat = model, given.chat or model
+        chat = given.chat or model
         messages = [*_known(session, chat, given), question]
         request = {
             "model": model,
@@ -41,7 +41,7 @@ def ask(session: Session, given: Namespace, cell: str) -> None:
             _converse(client, request, messages, functions, given.rounds, answer)
         finally:
             if messages[-1] is not question:
-                session.conversations[chat] = messages
+                session.model, session.conversations[chat] = model, messages
     if answer.done_reason == "interrupted":
         raise Interrupted(f"interrupted; what had come by then is in {RESULT}")
     if given.out:
@@ -63,6 +63,8 @@ def _question(given: Namespace, cell: str, variables: Mapping[str, Any]) -> Mess
     text = cell.strip()
     question = {"role": "user", "content": text if given.raw else fill(text, variables)}
     if not given.image:
+        if not question["content"]:
+            raise Misused("there is nothing below %%ollmlx to ask")
         return question
     return {**question, "images": [images.named(name, variables) for name in given.image]}
 

@@ -11,7 +11,7 @@ from IPython.core.completer import (
 from IPython.core.interactiveshell import InteractiveShell
 
 from ollmlx.errors import OllmlxError
-from ollmlx.notebook.arguments import CELL, COMMANDS, Argument
+from ollmlx.notebook.arguments import CELL, COMMANDS, THINKING, Argument
 
 _PATIENCE_SECONDS = 2.0
 _LINE, _CELL = "%ollmlx", "%%ollmlx"
@@ -50,6 +50,8 @@ def complete(magic: str, line: str, variables: Iterable[str]) -> tuple[str, list
         offered = _for_command(before, variables)
     else:
         offered = _for_arguments(CELL, before, variables)
+    if before[-1:] == ["--tools"]:  # names with commas between
+        typed = typed.rpartition(",")[2]
     return typed, sorted({word for word in offered if word.startswith(typed)})
 
 
@@ -66,6 +68,8 @@ def _for_arguments(
 ) -> Iterable[str]:
     """Values of the flag just before, or else flags, and models for who takes some."""
     last = next((a for a in arguments if before and before[-1] in a.names), None)
+    if last and last.completes == "level":
+        return [*THINKING, *_for_arguments(arguments, before[:-1], variables)]
     if last and last.how.get("action") != "store_true":
         return _values(last.completes, variables)
     flags = [name for a in arguments if a.flag for name in a.names if name.startswith("--")]

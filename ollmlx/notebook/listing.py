@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ollmlx.client import Client
+from ollmlx.markdown import inert
+from ollmlx.maths import in_dollars
 from ollmlx.notebook import arguments
 from ollmlx.notebook.errors import Misused
 from ollmlx.notebook.saying import literal, say, table
@@ -134,4 +136,4 @@ def _as_markdown(message: Message) -> str:
     """Who says it stands above; what is said is Markdown already."""
     calls = ", ".join(call["function"]["name"] for call in message.get("tool_calls", ()))
     who = f"{message['role']}, calls {calls}" if calls else message["role"]
-    return f"**{literal(who)}**\n\n{message['content']}".rstrip()
+    return f"**{literal(who)}**\n\n{in_dollars(inert(message['content']))}".rstrip()

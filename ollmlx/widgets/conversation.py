@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ollmlx.markdown import inert
 from ollmlx.maths import in_dollars
 
 _NANOSECONDS = 1e9
@@ -49,28 +50,35 @@ class Conversation:
     def messages(self, side: int = 0) -> list[dict[str, Any]]:
         """What the model on a side has seen and said, as /api/chat takes it.
 
-        A side that was not there yet has heard what the first one said.
+        A side that was not there yet has heard what the first one said.  A question that got no
+        answer is left out: many templates take nothing but turns.
         """
         messages = [{"role": "system", "content": self.system}] if self.system else []
         for turn in self.turns:
+            reply = turn.replies[min(side, len(turn.replies) - 1)] if turn.replies else None
+            if reply and not reply.text:
+                continue
             question: dict[str, Any] = {"role": "user", "content": turn.question}
             messages.append(question | ({"images": turn.images} if turn.images else {}))
-            if turn.replies:
-                reply = turn.replies[min(side, len(turn.replies) - 1)]
-                if reply.text:
-                    messages.append({"role": "assistant", "content": reply.text})
+            if reply:
+                messages.append({"role": "assistant", "content": reply.text})
         return messages
 
     def markdown(self) -> str:
-        parts = [f"*{self.system}*"] if self.system else []
+        """Nothing in it acts, whatever was said."""
+        parts = [f"*{inert(self.system)}*"] if self.system else []
         for turn in self.turns:
-            pictures = f" *({len(turn.images)} images)*" if turn.images else ""
-            parts.append("\n".join(f"> {line}" for line in turn.question.split("\n")) + pictures)
-            parts += [f"**{reply.model}**\n\n{_said(reply)}" for reply in turn.replies]
+            count = len(turn.images)
+            pictures = f" *({count} image{'' if count == 1 else 's'})*" if count else ""
+            question = inert(turn.question).split("\n")
+            parts.append("\n".join(f"> {line}" for line in question) + pictures)
+            parts += [f"**{inert(reply.model)}**\n\n{_said(reply)}" for reply in turn.replies]
         return in_dollars("\n\n".join(parts))
 
 
 def _said(reply: Reply) -> str:
-    if reply.error:
-        return f"*{reply.error}*"
-    return reply.text + ("\n\n*(stopped)*" if reply.done_reason == "stopped" else "")
+    """An answer that broke off is kept as far as it came."""
+    end = "(stopped)" if reply.done_reason == "stopped" else reply.error
+    return "\n\n".join(
+        [*([inert(reply.text)] if reply.text else []), *([f"*{inert(end)}*"] if end else [])]
+    )

@@ -1,6 +1,7 @@
 """`ollmlx.ModelManager`: models found, pulled, loaded, pinned, converted and deleted by hand."""
 
 from ollmlx.client import Client
+from ollmlx.markdown import inert
 from ollmlx.widgets import modules
 from ollmlx.widgets.carrying import Carrier
 from ollmlx.widgets.widget import TROUBLES, words
@@ -17,9 +18,9 @@ class ModelManager(Carrier):
             with Client(self._host) as client:
                 models = client.list().models
         except TROUBLES as error:
-            return f"*{words(error)}*"
+            return f"*{inert(words(error))}*"
         rows = [f"| {_cell(model.model or '')} | {model.size or 0} |" for model in models]
-        return "\n".join(["| Model | Bytes |", "|---|--:|", *rows])
+        return inert("\n".join(["| Model | Bytes |", "|---|--:|", *rows]))
 
 
 def _cell(text: str) -> str:

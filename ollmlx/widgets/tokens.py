@@ -9,6 +9,7 @@ from ollama import ChatResponse, GenerateResponse
 
 from ollmlx.client import Client, default_model
 from ollmlx.errors import OllmlxError
+from ollmlx.markdown import inert
 from ollmlx.widgets import modules
 from ollmlx.widgets.widget import Said, Widget
 
@@ -56,7 +57,7 @@ class TokenView(Widget):
         unsure = sorted(self.tokens, key=lambda token: float(token["probability"]))[:_LISTED]
         rows = [f"| {_code(t['text'])} | {t['probability']:.1%} | {_others(t)} |" for t in unsure]
         table = "\n".join(["| Token | Probability | Others |", "|---|--:|---|", *rows])
-        return f"{text}\n\n{table}"
+        return f"{inert(text)}\n\n{inert(table)}"
 
 
 def _asked(

@@ -85,6 +85,19 @@ def test_a_pandas_frame_gets_the_answers_as_columns(server: StandIn):
     assert list(done["text_answer"]) == ["Al: x", "Bo: y"]
 
 
+def test_each_row_of_a_frame_keeps_its_answer_whatever_labels_and_columns_there_are(
+    server: StandIn,
+):
+    server.script = echo
+    frame = pd.DataFrame({"text": ["a", "b", "c"]}, index=[0, 0, 1])
+    twice = frame.ollmlx.map("{text}", model="m").ollmlx.map("{text}!", model="m")
+    done = twice.ollmlx.map("{text}?", model="m")
+    assert done.index.tolist() == [0, 0, 1]
+    assert done["answer"].tolist() == ["a", "b", "c"]
+    assert done["answer_answer_2"].tolist() == ["a?", "b?", "c?"]
+    assert pl.DataFrame({"answer": ["a"]}).ollmlx.map("{answer}", model="m").shape == (1, 2)
+
+
 def test_polars_is_served_alike(server: StandIn):
     server.script = lengths
     frame = pl.DataFrame({"text": ["a", "bc"]})
@@ -183,11 +196,24 @@ def test_a_file_keeps_answers_for_another_kernel(server: StandIn, tmp_path: Path
     ollmlx.map(["a", "b", "a"], "{}", model="m", keep=file)
     with file.open("a") as opened:
         opened.write('{"key": "half a li')
-    assert ollmlx.map(["a", "b", "a"], "{}", model="m", keep=file) == ["a", "b", "a"]
-    assert len(server.asked) == 3
-    file.write_text("not ours\nat all\n")
+    for row in ("c", "d"):
+        assert ollmlx.map(["a", "b", "a"], "{}", model="m", keep=file) == ["a", "b", "a"]
+        assert len(server.asked) == 3
+        ollmlx.map([row], "{}", model="m", keep=file)
+        server.asked.pop()
+
+
+def test_a_file_that_cannot_keep_answers_is_told_before_anything_is_asked(
+    server: StandIn, tmp_path: Path
+):
+    file = tmp_path / "notes.txt"
+    file.write_text("not ours")
     with pytest.raises(BadRequest, match="does not hold answers: line 1"):
         ollmlx.map(["a"], "{}", model="m", keep=file)
+    assert file.read_text() == "not ours"
+    with pytest.raises(BadRequest, match="cannot keep answers: No such file or directory"):
+        ollmlx.map(["a"], "{}", model="m", keep=tmp_path / "nowhere" / "a.jsonl")
+    assert server.asked == []
 
 
 @pytest.mark.parametrize(
@@ -206,6 +232,11 @@ def test_what_does_not_fit_is_refused_before_anything_is_asked(
     with pytest.raises(BadRequest, match=refusal):
         ollmlx.map(rows, prompt, model="m")
     assert server.asked == []
+
+
+def test_what_it_makes_itself_is_not_taken_from_the_caller(server: StandIn):
+    with pytest.raises(BadRequest, match="messages, format, stream are made of"):
+        ollmlx.map(["a"], "{}", model="m", stream=True)
 
 
 def test_no_rows_are_no_answers(server: StandIn):

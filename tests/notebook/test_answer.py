@@ -7,6 +7,7 @@ from ollmlx.batch.shapes import shape
 from ollmlx.notebook import answer as answers
 from ollmlx.notebook.answer import Answer, MarkdownView, PlainView
 from ollmlx.notebook.saying import table
+from ollmlx.notebook.tools import Call
 
 
 def part(text: str, **more: object) -> ChatResponse:
@@ -84,6 +85,19 @@ def test_thinking_is_folded_above_the_text():
     shown = Answer("m", "4", thinking="2 + 2").bundle()
     assert shown["text/plain"] == "4"
     assert shown["text/markdown"].startswith("<details><summary>Thinking</summary>")
+
+
+def test_nothing_that_a_model_writes_acts():
+    call = Call("<b>f", {}, "<img src=x>")
+    answer = Answer("m", "<script>", "</details><script>", calls=[call])
+    assert answer.bundle()["text/plain"] == "<b>f() → <img src=x>\n<script>"
+    shown = answer._repr_markdown_()
+    assert ("<script" in shown, "<img" in shown, shown.count("</details>")) == (False, False, 1)
+
+
+def test_code_that_a_thought_leaves_open_ends_with_the_thought():
+    shown = Answer("m", "So.", "```py\nx =").bundle()["text/markdown"]
+    assert shown.endswith("x =\n```\n\n</details>\n\nSo.")
 
 
 def test_a_table_is_readable_as_text_and_as_markdown():

@@ -103,6 +103,7 @@ def test_a_model_that_only_calls_is_stopped(shell: InteractiveShell, server: Sta
     [
         ("m --tools nothing", "no function is called nothing"),
         ("m --rounds 0", "--rounds is a number from 1 up"),
+        ("m --think=much", "invalid choice: 'much'"),
         ("m --temperature warm", "invalid float value"),
         ("m --format nowhere", "--format nowhere: neither a variable"),
         ("m --image nowhere.png", "--image nowhere.png: no variable"),
@@ -114,6 +115,35 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
     with pytest.raises(Misused, match=said):
         ask(shell, line)
     assert server.asked == []
+
+
+def test_a_cell_with_nothing_in_it_is_refused(shell: InteractiveShell, server: StandIn):
+    with pytest.raises(Misused, match="there is nothing below %%ollmlx to ask"):
+        ask(shell, "m", " \n")
+    assert server.asked == []
+
+
+def test_thinking_needs_no_level_whatever_is_behind_it(shell: InteractiveShell, server: StandIn):
+    for line in ("--think m", "m --think", "--think high m", "m --think=false"):
+        ask(shell, line)
+    assert [request["think"] for request in server.asked] == [True, True, "high", False]
+    assert {request["model"] for request in server.asked} == {"m"}
+
+
+def test_a_shape_is_of_what_came_behind_the_calls(shell: InteractiveShell, server: StandIn):
+    def now() -> str:
+        return "noon"
+
+    def script(request: dict[str, Any]) -> dict[str, Any]:
+        if request["messages"][-1]["role"] == "tool":
+            return {"content": '{"x": 3}'}
+        call = {"function": {"name": "now", "arguments": {}}}
+        return {"content": "I look.", "tool_calls": [call]}
+
+    server.script = script
+    shell.user_ns |= {"Point": Point, "now": now}
+    ask(shell, "m --format Point --tools now --out point")
+    assert shell.user_ns["point"] == Point(3)
 
 
 def test_images_are_sent_with_the_question(shell: InteractiveShell, server: StandIn):

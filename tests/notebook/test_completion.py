@@ -41,6 +41,9 @@ def test_commands_models_and_flags_are_offered(
         ("m --format ", ["frame", "json"]),
         ("m --raw m", ["m:1b"]),
         ("m -s ", []),
+        ("m --think l", ["low"]),
+        ("m --think --ra", ["--raw"]),
+        ("m --tools frame,fr", ["frame"]),
     ],
 )
 def test_a_cell_takes_them_too(shell: InteractiveShell, line: str, offered: list[str]):

@@ -86,6 +86,8 @@ def test_a_refused_cell_leaves_no_trace_in_the_conversation(
     with pytest.raises(Failed, match="model 'missing' not found"):
         ask(shell, "missing")
     assert len(server.asked[1]["messages"]) == 1
+    ask(shell, "")
+    assert server.asked[-1]["model"] == "m:1b"  # nor is a wrong name used again
 
 
 def test_no_server_is_said_without_sending_people_to_a_download(

@@ -26,13 +26,28 @@ def test_each_side_remembers_what_its_own_model_said(conversation: Conversation)
 def test_as_markdown_it_reads_without_ollmlx(conversation: Conversation):
     assert conversation.markdown() == (
         "*Be brief*\n\n> Hi\n\n**a**\n\nHello\n\n**b**\n\nHey\n\n"
-        "> Look *(1 images)*\n\n**a**\n\nA cat\n\n*(stopped)*"
+        "> Look *(1 image)*\n\n**a**\n\nA cat\n\n*(stopped)*"
     )
 
 
 def test_an_error_is_part_of_what_is_kept():
     turn = Turn("Hi", replies=[Reply("a", error="model 'a' not found")])
-    assert Conversation(turns=[turn]).markdown().endswith("*model 'a' not found*")
+    assert Conversation(turns=[turn]).markdown().endswith("**a**\n\n*model 'a' not found*")
+    turn = Turn("Hi", replies=[Reply("a", "Well", error="the answer broke off")])
+    assert Conversation(turns=[turn]).markdown().endswith("Well\n\n*the answer broke off*")
+
+
+def test_a_question_without_an_answer_is_not_asked_along_with_the_next():
+    failed = Turn("Hi", replies=[Reply("a", error="model 'a' not found"), Reply("b", "Hello")])
+    conversation = Conversation(turns=[failed, Turn("And?")])
+    assert [message["content"] for message in conversation.messages(0)] == ["And?"]
+    assert [message["content"] for message in conversation.messages(1)] == ["Hi", "Hello", "And?"]
+
+
+def test_nothing_in_it_acts():
+    turn = Turn("<script>1", replies=[Reply("<img src=x>", "<script>2", error="<script>3")])
+    shown = Conversation("<script>0", [turn]).markdown()
+    assert ("<script" in shown, "<img" in shown) == (False, False)
 
 
 async def test_many_pieces_are_few_messages():

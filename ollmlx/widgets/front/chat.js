@@ -133,7 +133,10 @@ class ChatView {
       place.replaceWith(shown);
       shown.querySelector("button").focus();
     };
-    const send = () => this.transport.tell({ kind: "edit", turn: index, text: input.value });
+    const send = () => {
+      const text = input.value.trim();
+      if (text || turn.images.length > 0) this.transport.tell({ kind: "edit", turn: index, text });
+    };
     input.addEventListener("keydown", (event) => {
       if (event.key === "Escape") back();
       if (event.key !== "Enter" || event.isComposing) return;

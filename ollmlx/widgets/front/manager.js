@@ -9,6 +9,7 @@ import { Table } from "./table.js";
 
 /** What can be converted; the API calls MLX's models by what their weights lie in. */
 const FORMATS = { gguf: "GGUF", safetensors: "MLX" };
+const TRANSFERS = ["pull", "push"];
 const TICK_MS = 1000; // between two looks at the clock, for what expires
 
 /** Shows the manager in an element; `Server` says what a transport is.  Gives back what ends it. */
@@ -136,13 +137,14 @@ class Manager {
   jobRow(job, place) {
     const { id, status } = job;
     const how = status === "running" ? job.step : status;
-    const facts = [how, job.total > 0 && `${size(job.completed)} of ${size(job.total)}`];
+    const over = status === "done";
+    const transfer = TRANSFERS.includes(job.kind);
+    const facts = [how, !over && job.total > 0 && `${size(job.completed)} of ${size(job.total)}`];
     if (status === "running" && job.total > 0) {
-      facts.push(job.speed > 0 ? `${size(job.speed)}/s` : "nothing comes");
+      facts.push(job.speed > 0 ? `${size(job.speed)}/s` : transfer && "nothing comes");
       if (job.eta !== null) facts.push(`${duration(job.eta)} left`);
     }
     const name = `${job.kind} of ${job.model}`;
-    const over = status === "done";
     const buttons = [
       status === "running" && button("Pause", () => this.server.job(id, "pause"), { label: `Pause the ${name}` }),
       status !== "running" && !over && button("Resume", () => this.server.job(id, "resume"), { label: `Resume the ${name}` }),
