@@ -78,6 +78,8 @@ class Room:
                 here.call_soon_threadsafe(frames.put_nowait, item)
 
         pump = self._call(self._pump(request, put))
+        # Cancelled means that the caller or the whole room is leaving: the stream just ends.
+        pump.add_done_callback(lambda done: put(None if done.cancelled() else done.exception()))
         try:
             while (frame := await frames.get()) is not None:
                 if isinstance(frame, BaseException):
@@ -145,18 +147,12 @@ class Room:
         task = asyncio.current_task()
         assert task
         self._exchanges[task] = request.method
-        last: BaseException | None = None
         try:
             async with aclosing(self._service.exchange(request)) as frames:
                 async for frame in frames:
                     put(frame)
-        except BaseException as error:
-            # Cancelled means that the caller or the whole room is leaving: the stream just ends.
-            last = None if isinstance(error, asyncio.CancelledError) else error
-            raise
         finally:
             self._exchanges.pop(task, None)
-            put(last)
 
     async def _shut(self) -> None:
         for door in self._doors:

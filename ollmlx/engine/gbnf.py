@@ -31,7 +31,7 @@ def to_lark(text: str) -> str:
     """The same grammar in Lark.  Raises ValueError that says where the text is no GBNF."""
     try:
         lark: str = gbnf_to_lark("".join(_spelled(text)).lstrip("\n"))
-    except Exception as error:  # the converter raises nothing narrower
+    except Exception as error:  # nothing narrower comes for a rule that is missing
         raise ValueError(str(error) or type(error).__name__) from error
     return lark
 

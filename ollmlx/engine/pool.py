@@ -307,9 +307,9 @@ class Pool:
         log.info("loading %s", wanted.load.path)
         try:
             resident.process = await self._started(load, wanted, resident)
-        except BaseException:
-            self._expire(resident)
-            raise
+        finally:
+            if resident.process is None:
+                self._expire(resident)
         return resident
 
     async def _started(self, load: jobs.Load, wanted: Wanted, resident: Resident) -> ModelProcess:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
 
 import numpy as np
 from msgspec import structs
@@ -69,12 +70,11 @@ class ModelProcess:
             env={**os.environ, "PYTHONUNBUFFERED": "1", "GGML_NO_BACKTRACE": "1"},
         )
         self = cls(process, counters or Counters(load.path))
-        try:
+        async with AsyncExitStack() as unless_loaded:
+            unless_loaded.push_async_callback(self.close)
             self._send(load)
             self.info = await self._loaded(stall_seconds, report)
-        except BaseException:
-            await self.close()
-            raise
+            unless_loaded.pop_all()
         return self
 
     @property

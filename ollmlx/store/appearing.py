@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ollmlx.errors import BadRequest
@@ -113,17 +113,16 @@ def _claim(filling: Path) -> int:
     """An empty folder of that name, and a lock on it that lasts no longer than this process."""
     filling.mkdir(exist_ok=True)
     lock = os.open(filling, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is(lock, filling):
-            raise BlockingIOError
+    with ExitStack() as unless_claimed:
+        unless_claimed.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is(lock, filling):
+                raise BlockingIOError
+        except BlockingIOError as error:
+            raise BeingConverted(f"{filling} is being written by another process") from error
         _empty(filling)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise BeingConverted(f"{filling} is being written by another process") from error
-    except BaseException:
-        os.close(lock)
-        raise
+        unless_claimed.pop_all()
     return lock
 
 

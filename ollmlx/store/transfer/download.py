@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from threading import Condition
@@ -149,11 +150,10 @@ class Download:
         with ThreadPoolExecutor(STREAMS + 1, "download") as threads:
             hashing = threads.submit(self._hash)
             fetching = [threads.submit(self._work, pending) for _ in range(STREAMS)]
-            try:
+            with ExitStack() as unless_fetched:
+                unless_fetched.callback(self._stop_hashing)
                 self._gather(fetching, pending)
-            except BaseException:
-                self._stop_hashing()
-                raise
+                unless_fetched.pop_all()
             return hashing.result()
 
     def _gather(self, fetching: Sequence[Future[None]], pending: deque[Part]) -> None:
