@@ -64,7 +64,7 @@ class ResponsesRequest(Extras):
     background: bool = False
     previous_response_id: str = ""
     conversation: Any = None
-    """Refused: nothing is kept for longer than the server runs."""
+    """None is kept here: what goes on from one is answered without it, and told so."""
     store: bool | None = None
     """Whether the response may be gone on from; not said is yes."""
     stream: bool = False

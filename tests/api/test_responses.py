@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from ollmlx.api.responses.kept import Kept
-from ollmlx.errors import Malformed
 from tests.echo import CALL
 
 PATH = "/v1/responses"
@@ -246,8 +245,6 @@ async def test_members_of_a_namespace_have_its_name_before_theirs(echo):
             },
             "image URLs are not currently supported",
         ),
-        ({"previous_response_id": "resp_1"}, "Previous response with id 'resp_1' not found."),
-        ({"conversation": {"id": "c"}}, "send previous_response_id"),
         ({"reasoning": {"effort": "x"}}, 'invalid reasoning value: "x"'),
         ({"tool_choice": {"type": "mcp"}}, "tool_choice must be"),
         ({"text": {"format": {"type": "yaml"}}}, '"yaml" are not supported'),
@@ -297,8 +294,22 @@ async def test_the_output_of_a_call_is_all_that_the_next_request_says(echo):
 async def test_what_is_not_to_be_stored_is_not(echo):
     answer = await respond(echo, "hey", store=False)
     assert answer["store"] is False
-    missing = await respond(echo, "and", previous_response_id=answer["id"])
-    assert missing["error"]["message"] == f"Previous response with id '{answer['id']}' not found."
+    missing = await respond(echo, "and", model="roles", previous_response_id=answer["id"])
+    assert missing["output"][0]["content"][0]["text"] == "[user]and"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_is_not_gone_on_from_is_told_beside_an_answer_to_the_input(echo, caplog, stream):
+    asked = {"model": "roles", "input": "and", "stream": stream}
+    known = await echo.post(PATH, json=asked)
+    assert "Ollmlx-Ignored" not in known.headers
+    asked |= {"previous_response_id": "resp_x\r\n", "conversation": "conv_1"}
+    answer = await echo.post(PATH, json=asked)
+    assert answer.status_code == 200
+    assert answer.headers["Ollmlx-Ignored"] == "previous_response_id, conversation"
+    assert '"previous_response_id":null' in answer.text
+    assert "[user]and" in answer.text
+    assert "no such previous_response_id or conversation" in caplog.text
 
 
 def test_the_conversation_that_was_used_last_stays_longest():
@@ -308,8 +319,7 @@ def test_the_conversation_that_was_used_last_stays_longest():
     assert kept.items("a") == ["x" * 10]
     kept.put("c", ["x" * 10])
     assert kept.items("a")
-    with pytest.raises(Malformed, match="'b' not found"):
-        kept.items("b")
+    assert kept.items("b") == []
     kept.put("large", ["x" * 100])
     assert kept.items("large") == ["x" * 100]
 

@@ -1,17 +1,17 @@
 """POST /v1/responses: a request in OpenAI's newer shape, answered whole or in events."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from ollmlx.api import generate
-from ollmlx.api.answers import Answer, Stream
+from ollmlx.api.answers import Answer, Stream, note
 from ollmlx.api.engine import Engine
 from ollmlx.api.openai import options as chosen
 from ollmlx.api.openai.envelope import whole
 from ollmlx.api.responses.events import Telling
 from ollmlx.api.responses.input import native_messages
 from ollmlx.api.responses.output import Output
-from ollmlx.errors import Malformed
 from ollmlx.wire import native
 from ollmlx.wire import responses as wire
 from ollmlx.wire.decode import from_value
@@ -32,15 +32,12 @@ SEARCH = native.Tool(
     ),
 )
 """What a model is told of the built-in search."""
+_log = logging.getLogger(__name__)
 
 
 async def responses(engine: Engine, request: wire.ResponsesRequest) -> Answer:
-    if request.conversation:
-        raise Malformed(
-            "conversation is not supported: send previous_response_id, or all of it as input"
-        )
-    previous = request.previous_response_id
-    before = engine.responses.items(previous) if previous else []
+    before = engine.responses.items(request.previous_response_id)
+    _tell_what_is_lost(request, before)
     frames = generate.chats(engine, _native(request, before))
     output = Output(request, before, engine.responses)
     if request.stream:
@@ -49,6 +46,18 @@ async def responses(engine: Engine, request: wire.ResponsesRequest) -> Answer:
     answer = await generate.fold(frames)
     assert answer
     return whole(output.whole(answer))
+
+
+def _tell_what_is_lost(request: wire.ResponsesRequest, before: list[Any]) -> None:
+    """OpenAI refuses what it cannot go on from; Ollama answers the input alone, and so it is here.
+
+    The answer's `previous_response_id` is null then.
+    """
+    lost = ["previous_response_id"] if request.previous_response_id and not before else []
+    lost += ["conversation"] if request.conversation else []
+    if lost:
+        _log.warning("a response goes on from nothing: there is no such %s", " or ".join(lost))
+        note("Ollmlx-Ignored", ", ".join(lost))
 
 
 def _native(request: wire.ResponsesRequest, before: list[Any]) -> native.ChatRequest:

@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 
-from ollmlx.errors import Malformed
-
 LIMIT_BYTES = 64 << 20
 """Of items as JSON; the newest conversation stays however large it is."""
 
@@ -31,9 +29,9 @@ class Kept:
             self._size -= len(self._encoded.popitem(last=False)[1])
 
     def items(self, name: str) -> list[Any]:
-        """Raises `Malformed`, with OpenAI's words, for one that is not there, or no longer."""
+        """Empty for one that is not there, or no longer."""
         if name not in self._encoded:
-            raise Malformed(f"Previous response with id '{name}' not found.")
+            return []
         self._encoded.move_to_end(name)
         found: list[Any] = msgspec.json.decode(self._encoded[name])
         return found

@@ -78,7 +78,7 @@ class Output:
             completed_at=int(time.time()) if status == "completed" else None,
             status=status,
             model=asked.model,
-            previous_response_id=asked.previous_response_id or None,
+            previous_response_id=asked.previous_response_id if self._before else None,
             instructions=asked.instructions or None,
             output=items,
             error=error,
