@@ -25,15 +25,20 @@ class Malformed(BadRequest):
     """The body could not be read as a request at all."""
 
 
+class Mismatch(Malformed):
+    """A value that is not what its field holds.  The rest is read on, and may hold worse."""
+
+
 class Unreadable(Malformed):
     """The body's compression could not be undone, so that there is nothing to read."""
 
 
 class InvalidName(BadRequest):
-    """A model name that no model can have."""
+    """A model name that no model can have; `name` is all of it, as far as it goes."""
 
-    def __init__(self, message: str = "invalid model name") -> None:
+    def __init__(self, message: str = "invalid model name", name: str = "") -> None:
         super().__init__(message)
+        self.name = name
 
 
 class Forbidden(OllmlxError):

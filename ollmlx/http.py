@@ -6,6 +6,8 @@ same bytes; `Door` is that port.
 
 import asyncio
 import hmac
+import html
+import posixpath
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, ClassVar
@@ -45,7 +47,7 @@ async def exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, No
 async def _exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, None]:
     route, parameter, methods = find(request.method, request.path)
     if not route:
-        for frame in _unrouted(request.path, methods):
+        for frame in _unrouted(request, methods):
             yield frame
         return
     dialect = dialects.of_request(request.path, request.headers)
@@ -169,16 +171,31 @@ def _failure(error: OllmlxError, dialect: Dialect) -> tuple[Head, bytes]:
     return Head(error.status, [("Content-Type", PLAIN_JSON)]), body + b"\n"
 
 
-def _unrouted(path: str, methods: list[str]) -> list[Frame]:
-    if not methods:
-        other = path.rstrip("/") if path.endswith("/") else f"{path}/"
-        _, _, there = find("", other)
-        if there and other:
-            status = 301 if "GET" in there else 307
-            return [Head(status, [("Location", other)]), b""]
-        return [Head(404, [("Content-Type", TEXT)]), b"404 page not found"]
-    allow = ("Allow", ", ".join(methods))
-    return [Head(405, [("Content-Type", TEXT), allow]), b"405 method not allowed"]
+def _unrouted(request: Request, methods: list[str]) -> list[Frame]:
+    if methods:
+        allow = ("Allow", ", ".join(methods))
+        return [Head(405, [("Content-Type", TEXT), allow]), b"405 method not allowed"]
+    path = request.path
+    clean = posixpath.normpath(f"/{path.lstrip('/')}")
+    if path.endswith("/") and clean != "/":
+        clean += "/"
+    slashed = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+    if clean != path and path.startswith("/"):
+        return _moved(307, clean, request)
+    if find(request.method, slashed)[0]:
+        return _moved(301 if request.method == "GET" else 307, slashed, request)
+    return [Head(404, [("Content-Type", TEXT)]), b"404 page not found"]
+
+
+def _moved(status: int, path: str, request: Request) -> list[Frame]:
+    """Elsewhere, with words for browsers where one may be reading."""
+    where = f"{path}?{request.query}" if request.query else path
+    if request.method not in ("GET", "HEAD"):
+        return [Head(status, [("Location", where)]), b""]
+    words = "Moved Permanently" if status == 301 else "Temporary Redirect"
+    head = Head(status, [("Location", where), ("Content-Type", "text/html; charset=utf-8")])
+    body = f'<a href="{html.escape(where)}">{words}</a>.\n\n'.encode()
+    return [head, b"" if request.method == "HEAD" else body]
 
 
 # -- the open door ---------------------------------------------------------------------------------
@@ -191,7 +208,7 @@ class Door(StreamingHandler):
     """
 
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = (  # type: ignore[misc]  # tornado declares a str tuple
-        *("GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"),
+        *("GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS", "TRACE", "CONNECT"),
     )
 
     def initialize(self, engine: Engine, loopback: bool, secret: str) -> None:
@@ -230,7 +247,8 @@ class Door(StreamingHandler):
             return 403
         for name, value in allowed:
             self.add_header(name, value)
-        return 204 if preflight and (origin or not host_is_address(host)) else None
+        cross = preflight and origin and allowed
+        return 204 if cross or (preflight and not host_is_address(host)) else None
 
     async def data_received(self, chunk: bytes) -> None:
         if self._upload:
@@ -240,6 +258,9 @@ class Door(StreamingHandler):
 
     async def _serve(self, *_: str) -> None:
         if self._ruled is not None:
+            found = find(self.request.method or "", self._path())
+            if found[2] and not found[0]:
+                self.set_header("Allow", ", ".join(found[2]))
             self.set_status(self._ruled)
             return
         if self._upload:
@@ -248,7 +269,7 @@ class Door(StreamingHandler):
         with suppress(asyncio.CancelledError):  # only `on_connection_close` cancels it
             await self._answering
 
-    get = head = post = delete = patch = put = options = _serve
+    get = head = post = delete = patch = put = options = trace = connect = _serve
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """What nobody foresaw; the log has its traceback."""

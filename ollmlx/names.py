@@ -51,49 +51,67 @@ class Name:
 
 def parse(text: str) -> Name:
     """Raises `InvalidName`."""
-    scheme, separator, rest = text.rpartition("://")
-    slash, colon = rest.rfind("/"), rest.rfind(":")
-    tag = TAG
-    if colon > slash:
-        rest, tag = rest[:colon], rest[colon + 1 :]
+    rest, tag = text, TAG
+    if text.rfind(":") > text.rfind("/"):
+        rest, _, tag = text.rpartition(":")
     given = rest.rsplit("/", 2)
     host, namespace, model = [*(HOST, NAMESPACE)[: 3 - len(given)], *given]
-    parts = (
-        (_HOST_PART, host),
-        (_NAMESPACE_PART, namespace),
-        (_MODEL_PART, model),
-        (_MODEL_PART, tag),
-    )
-    if (separator and scheme not in ("http", "https")) or not all(
-        pattern.fullmatch(part) for pattern, part in parts
-    ):
-        raise InvalidName
-    return Name(host, namespace, model, tag, scheme or "https")
+    scheme, separator, address = host.partition("://")
+    if separator:
+        host = address or HOST
+    parts = (host, namespace, model, tag)
+    patterns = (_HOST_PART, _NAMESPACE_PART, _MODEL_PART, _MODEL_PART)
+    if not all(map(re.Pattern.fullmatch, patterns, parts)):
+        raise InvalidName(name="{}/{}/{}:{}".format(*(part or "!MISSING!" for part in parts)))
+    return Name(host, namespace, model, tag, "http" if separator and scheme == "http" else "https")
+
+
+def _source(text: str) -> tuple[str, str]:
+    """The name without the suffix that says where it is to run, and where: `local` or `cloud`."""
+    base, colon, suffix = text.rpartition(":")
+    word = suffix.strip().lower()
+    if colon and word in ("local", "cloud"):
+        return base, word
+    if colon and word.endswith("-cloud") and "/" not in suffix:
+        return f"{base}:{suffix.strip()[: -len('-cloud')]}", "cloud"
+    return text, ""
+
+
+def _referred(text: str) -> tuple[str, str]:
+    """The same of a name that says at most once where it is to run.  Raises `BadRequest`."""
+    base, source = _source(text.strip())
+    if source and _source(base)[1]:
+        raise BadRequest(f'use either :local or :cloud, not both: "{text.strip()}"')
+    return base, source
 
 
 def installed(text: str) -> str:
     """Take off Ollama's source suffix: `x:local` is the installed `x`.
 
-    Raises `BadRequest` for a name that asks for both sources at once, and for one that only a cloud
-    could run.
+    Raises `BadRequest` for a name that asks for two sources.
     """
-    base, _, suffix = text.rpartition(":")
-    if suffix.lower() in ("local", "cloud") and base:
-        again = base.rpartition(":")[2].lower()
-        if again in ("local", "cloud") and again != suffix.lower():
-            raise BadRequest(f'use either :local or :cloud, not both: "{text}"')
-        if suffix.lower() == "local":
-            return base
-    return text
+    base, source = _referred(text)
+    return base if source == "local" else text.strip()
 
 
 def of_cloud(text: str) -> str:
-    """What `x:cloud` or `x:20b-cloud` is called in Ollama's cloud; empty for any other name."""
-    base, _, suffix = text.rpartition(":")
-    if base and suffix.lower() == "cloud":
+    """What `x:cloud` or `x:20b-cloud` is called in Ollama's cloud; empty for any other name.
+
+    Raises `BadRequest` for a name that asks for two sources.
+    """
+    base, source = _referred(text)
+    return base if source == "cloud" else ""
+
+
+def in_registry(text: str) -> str:
+    """What a name is called where it is pulled from: `x:20b:cloud` is `x:20b-cloud` there.
+
+    Raises `BadRequest` for a name that asks for two sources.
+    """
+    base, source = _referred(text)
+    if source != "cloud":
         return base
-    tagged = base and "/" not in suffix and suffix.lower().endswith("-cloud")
-    return text[: -len("-cloud")] if tagged else ""
+    return f"{base}-cloud" if base.rfind(":") > base.rfind("/") else f"{base}:cloud"
 
 
 def as_path(text: str) -> Path | None:

@@ -22,6 +22,11 @@ DEFAULT_ORIGINS = (
     ),
     *(f"{app}://*" for app in ("app", "file", "tauri", "vscode-webview", "vscode-file")),
 )
+_PRIVATE = [
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+]
+"""Go's, which are fewer than Python's."""
 _METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
 _STAINLESS = (
     "Arch Async Custom-Poll-Interval Helper-Method Lang Os Package-Version Poll-Helper Retry-Count"
@@ -72,10 +77,13 @@ def _matches(pattern: str, origin: str) -> bool:
 
 
 def preflight_headers(origin: str, host: str, origins: Iterable[str]) -> Headers | None:
-    """The headers of the 204 that answers an allowed preflight; None when it is not allowed."""
+    """The headers of the 204 that answers an allowed preflight; None when it is not allowed.
+
+    The server's own origin has no need to ask: no headers.
+    """
     allowed = cors_headers(origin, host, origins)
-    if allowed is None:
-        return None
+    if not allowed:
+        return allowed
     return [
         *(header for header in allowed if header[0] != "Vary"),
         ("Access-Control-Allow-Methods", _METHODS),
@@ -88,9 +96,9 @@ def preflight_headers(origin: str, host: str, origins: Iterable[str]) -> Headers
 
 
 def host_name(host: str) -> str:
-    """A Host header without its port and brackets."""
-    bracketed = re.fullmatch(r"\[(.*)\](:\d*)?", host)
-    return bracketed[1] if bracketed else host.rsplit(":", 1)[0] if host.count(":") == 1 else host
+    """A Host header without its port, and without the brackets around what stands before one."""
+    parted = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^\[\]:]*)):[^\[\]:]*", host)
+    return (parted[1] or parted[2] or "") if parted else host
 
 
 def host_is_address(host: str) -> bool:
@@ -106,10 +114,15 @@ def allowed_host(host: str) -> bool:
     name = host_name(host).lower()
     if host_is_address(host):
         address = ipaddress.ip_address(name)
-        near = address.is_loopback or address.is_private or address.is_unspecified
+        address = getattr(address, "ipv4_mapped", None) or address
+        near = address.is_loopback or address.is_unspecified or _is_private(address)
         return near or name in _own_addresses()
     own = (socket.gethostname().lower(), "localhost", "")
     return name in own or name.endswith((".localhost", ".local", ".internal"))
+
+
+def _is_private(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return any(address in network for network in _PRIVATE if network.version == address.version)
 
 
 def _own_addresses() -> set[str]:

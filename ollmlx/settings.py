@@ -35,6 +35,8 @@ _UNITS = {
     "m": 60.0,
     "h": 3600.0,
 }  # Go takes both letters mu
+_LONGEST = 2**63 / 1e9
+"""Seconds of Go's longest duration."""
 _DURATION = re.compile(r"([0-9]*\.?[0-9]*)([^0-9.]*)")
 
 
@@ -45,7 +47,7 @@ def parse_duration(text: str) -> float:
     sign, rest = (-1.0, text[1:]) if text[:1] == "-" else (1.0, text.removeprefix("+"))
     if rest == "0":
         return 0.0
-    total, invalid = 0.0, BadRequest(f'time: invalid duration "{text}"')
+    total, invalid = 0.0, BadRequest(f"time: invalid duration {_shown(text)}")
     if not rest:
         raise invalid
     while rest:
@@ -54,12 +56,21 @@ def parse_duration(text: str) -> float:
         if not any(c.isdigit() for c in number):
             raise invalid
         if not unit:
-            raise BadRequest(f'time: missing unit in duration "{text}"')
+            raise BadRequest(f"time: missing unit in duration {_shown(text)}")
         if unit not in _UNITS:
-            raise BadRequest(f'time: unknown unit "{unit}" in duration "{text}"')
+            raise BadRequest(f"time: unknown unit {_shown(unit)} in duration {_shown(text)}")
         total += float(number) * _UNITS[unit]
         rest = rest[len(number) + len(unit) :]
+    if total > _LONGEST:
+        raise invalid
     return sign * total
+
+
+def _shown(text: str) -> str:
+    """As Go's `time` quotes what it does not understand: bytes beyond ASCII by number."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').encode("utf-8", "replace")
+    shown = (chr(b) if 0x20 <= b < 0x7F else f"\\x{b:02x}" for b in escaped)
+    return f'"{"".join(shown)}"'
 
 
 def _folder(text: str) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ollmlx import names
-from ollmlx.errors import InvalidName
+from ollmlx.errors import BadRequest, InvalidName
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from ollmlx.errors import InvalidName
         ("hf.co/b/X-GGUF:Q4_K_M", "hf.co/b/X-GGUF:Q4_K_M", "hf.co/b/X-GGUF:Q4_K_M"),
         ("localhost:5000/ns/m", "localhost:5000/ns/m:latest", "localhost:5000/ns/m:latest"),
         ("http://host:5000/ns/m:t", "host:5000/ns/m:t", "host:5000/ns/m:t"),
+        ("ftp://host/ns/m", "host/ns/m:latest", "host/ns/m:latest"),
     ],
 )
 def test_missing_parts_of_a_name_get_defaults(text: str, full: str, display: str) -> None:
@@ -25,7 +26,21 @@ def test_missing_parts_of_a_name_get_defaults(text: str, full: str, display: str
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".x", "-x", "m:", ":t", "/m", "ns/", "a b", "ns.dot/m", "a/b/c/d:t", "m@sha256"]
+    "text",
+    [
+        "",
+        ".x",
+        "-x",
+        "m:",
+        ":t",
+        "/m",
+        "ns/",
+        "a b",
+        "ns.dot/m",
+        "a/b/c/d:t",
+        "m@sha256",
+        "http://ns/m",
+    ],
 )
 def test_a_name_that_breaks_the_grammar_is_invalid(text: str) -> None:
     with pytest.raises(InvalidName):
@@ -73,7 +88,43 @@ def test_a_server_is_told_where_a_path_begins(
         ("x:20b", ""),
         (":cloud", ""),
         ("host:1/x-cloud", ""),
+        (" x: Cloud ", "x"),
+        ("x:local", ""),
     ],
 )
 def test_a_suffix_means_the_cloud(sent: str, there: str) -> None:
     assert names.of_cloud(sent) == there
+
+
+@pytest.mark.parametrize(
+    ("sent", "there"),
+    [
+        ("x:local", "x"),
+        (" x ", "x"),
+        ("x:20b:LOCAL", "x:20b"),
+        ("x:cloud", "x:cloud"),
+    ],
+)
+def test_an_installed_model_is_named_without_its_source(sent: str, there: str) -> None:
+    assert names.installed(sent) == there
+
+
+@pytest.mark.parametrize("sent", ["x:cloud:local", "x:local:local", "x:20b-cloud:local"])
+def test_two_sources_are_one_too_many(sent: str) -> None:
+    for read in (names.installed, names.of_cloud, names.in_registry):
+        with pytest.raises(BadRequest, match=f'not both: "{sent}"'):
+            read(sent)
+
+
+@pytest.mark.parametrize(
+    ("sent", "there"),
+    [("x", "x"), ("x:cloud", "x:cloud"), ("x:20b:cloud", "x:20b-cloud"), ("x:local", "x")],
+)
+def test_a_registry_has_the_clouds_models_under_a_tag(sent: str, there: str) -> None:
+    assert names.in_registry(sent) == there
+
+
+def test_an_invalid_name_tells_what_it_would_be_in_full() -> None:
+    with pytest.raises(InvalidName) as refusal:
+        names.parse("ns/:")
+    assert refusal.value.name == "registry.ollama.ai/ns/!MISSING!:!MISSING!"

@@ -43,21 +43,21 @@ async def copy(engine: Engine, request: native.CopyRequest) -> Answer:
 
 
 def _copy(engine: Engine, sent: str, source: Name, target: Name) -> None:
+    if source.matches(target):
+        return  # Ollama does not even look for it
     store = changes(engine)
     try:
-        model = engine.library.find(names.installed(sent))
+        model = engine.library.find(source.full)
     except NotFound as error:
         raise NotFound(f"model {quoted(sent)} not found") from error
-    target = store.spelling(target)
-    if not source.matches(target):
-        store.copy(model, target)
+    store.copy(model, store.spelling(target))
 
 
 async def delete(engine: Engine, request: native.DeleteRequest) -> Answer:
     sent = request.model or request.name
-    if not sent:
+    if not sent.strip():
         raise BadRequest("model is required")
-    name = _named(sent, f"name {quoted(sent)} is invalid")
+    name = _named(names.in_registry(sent), f"name {quoted(sent)} is invalid")
     if not await asyncio.to_thread(_delete, engine, name):
         raise NotFound(f"model '{sent}' not found")
     engine.news.tell("model_deleted", name.display)
@@ -77,15 +77,20 @@ def _found(engine: Engine, name: Name) -> Model | None:
 
 def _named(sent: str, otherwise: str) -> Name:
     try:
-        return names.parse(names.installed(sent))
+        return names.parse(sent)
     except InvalidName as error:
         raise BadRequest(otherwise) from error
 
 
 async def has_blob(engine: Engine, digest: str) -> Answer:
-    if not await asyncio.to_thread(changes(engine).shelf.blobs.has, digest):
+    if not await asyncio.to_thread(_is_here, changes(engine).shelf.blobs, digest):
         raise NotFound(f"blob {quoted(digest)} not found")
     return Whole()
+
+
+def _is_here(blobs: Blobs, digest: str) -> bool:
+    """Raises `BadDigest`.  Blobs lie under small letters, which Ollama takes by the letter."""
+    return blobs.has(digest) and digest == digest.lower()
 
 
 async def upload(engine: Engine, upload: Upload) -> Answer:
@@ -93,7 +98,7 @@ async def upload(engine: Engine, upload: Upload) -> Answer:
     as Ollama does, and pruned when nothing refers to it.
     """
     blobs = changes(engine).shelf.blobs
-    if await asyncio.to_thread(blobs.has, upload.parameter):
+    if await asyncio.to_thread(_is_here, blobs, upload.parameter):
         return Whole()
     digest = await _received(blobs, upload)
     if digest != upload.parameter:

@@ -16,6 +16,7 @@ from ollmlx.api.openai.envelope import whole
 from ollmlx.api.tokens import are_tokens, check_tokens
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest, Malformed, NotFound
+from ollmlx.store.golang import quoted
 from ollmlx.wire import openai as wire
 from ollmlx.wire.embeddings import (
     EmbeddingRequest,
@@ -28,7 +29,6 @@ from ollmlx.wire.encode import encode, float32s
 Vectors = NDArray[np.float32]
 Inputs = Sequence[str] | Sequence[list[int]]
 """Texts, or the token ids of each."""
-MISSING = 'model "{}" not found, try pulling it first'
 TINY = 1e-12
 
 
@@ -44,7 +44,7 @@ async def _embedded(
     if not request.model.strip():
         raise NotFound(f"model '{request.model}' not found")
     inputs = read(request.input)
-    model = await requests.find(engine, request.model, MISSING)
+    model = await requests.find(engine, request.model, _missing(request.model))
     merged = options.merge(model, request.options)
     async with requests.lend(engine, model, merged, request.keep_alive) as process:
         loaded = time.perf_counter_ns()
@@ -70,7 +70,7 @@ async def embeddings(engine: Engine, request: EmbeddingRequest) -> Answer:
     """The deprecated twin: one text, raw numbers."""
     if not request.model.strip():
         raise BadRequest("model is required")
-    model = await requests.find(engine, request.model, MISSING)
+    model = await requests.find(engine, request.model, _missing(request.model))
     merged = options.merge(model, request.options)
     async with requests.lend(engine, model, merged, request.keep_alive) as process:
         if not request.prompt:
@@ -80,7 +80,7 @@ async def embeddings(engine: Engine, request: EmbeddingRequest) -> Answer:
     return Whole(EmbeddingResponse([float(x) for x in vector]))
 
 
-async def openai_embeddings(engine: Engine, request: wire.EmbeddingsRequest) -> Answer:
+async def openai_embeddings(engine: Engine, request: wire.EmbedRequest) -> Answer:
     encoding = request.encoding_format.lower()
     if encoding not in ("", "float", "base64"):
         raise Malformed(
@@ -106,6 +106,10 @@ async def openai_embeddings(engine: Engine, request: wire.EmbeddingsRequest) -> 
     ]
     usage = wire.EmbeddingsUsage(body.prompt_eval_count, body.prompt_eval_count)
     return whole(wire.EmbeddingList("list", data, request.model, usage))
+
+
+def _missing(name: str) -> str:
+    return f"model {quoted(name)} not found, try pulling it first"
 
 
 def normalised(vectors: Vectors) -> Vectors:

@@ -86,9 +86,10 @@ def _running(engine: Engine, resident: Resident) -> native.RunningModel:
 
 async def show(engine: Engine, request: native.ShowRequest) -> Answer:
     name = request.model or request.name
-    if not name:
+    if not name.strip():
         raise BadRequest("model is required")
-    missing = name if names.as_path(name) else names.parse(names.installed(name)).display
+    sought = names.of_cloud(name) or names.installed(name)
+    missing = name if names.as_path(name) else names.parse(sought).display
     # The text has the whole name where other requests repeat what was sent.
     model = await requests.find(
         engine, name, f"model '{missing}' not found", "remote model details are unavailable"

@@ -12,6 +12,7 @@ from ollmlx.engine.jobs import Load
 from ollmlx.engine.pool import Wanted
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest, Forbidden, NotFound
+from ollmlx.store.golang import quoted
 from ollmlx.store.memory import needs
 from ollmlx.store.model import Model
 
@@ -24,17 +25,20 @@ Think = bool | str | None
 async def find(
     engine: Engine,
     name: str,
-    when_missing: str = "model '{}' not found",
+    when_missing: str = "",
     when_remote: str = "remote model is unavailable",
 ) -> Model:
-    """The installed model of that name; `{}` in the text of the 404 is the name as sent.
+    """The installed model of that name; a 404 says its name as sent, or `when_missing`.
 
     Raises `Forbidden` for one that another server runs, in the words of an Ollama without a cloud.
     """
+    if there := names.of_cloud(name):
+        names.parse(there)
+        raise Forbidden(f"ollama cloud is disabled: {when_remote}")
     try:
         model = await asyncio.to_thread(engine.library.find, names.installed(name))
     except NotFound as error:
-        raise NotFound(when_missing.replace("{}", name)) from error
+        raise NotFound(when_missing or f"model '{name}' not found") from error
     if model.remote_host:
         raise Forbidden(f"ollama cloud is disabled: {when_remote}")
     return model
@@ -49,7 +53,7 @@ def check_think(model: Model, sent_name: str, think: Think) -> Think:
     """What to think: unset on a model that can think means to think."""
     able = "thinking" in model.capabilities
     if think and not able:
-        raise BadRequest(f'"{sent_name}" does not support thinking')
+        raise BadRequest(f"{quoted(sent_name)} does not support thinking")
     if think == "max" and model.details.family in _HARMONY:
         return "high"
     return True if think is None and able else think
@@ -60,7 +64,7 @@ def check_can(model: Model, sent_name: str, verb: str, *capabilities: str) -> No
     another.
     """
     if "completion" not in model.capabilities:
-        raise BadRequest(f'"{sent_name}" does not support {verb}')
+        raise BadRequest(f"{quoted(sent_name)} does not support {verb}")
     if lacking := [c for c in capabilities if c not in model.capabilities]:
         raise BadRequest(f"{model.full_name} does not support " + "\n".join(lacking))
 

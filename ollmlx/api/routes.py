@@ -39,6 +39,8 @@ from ollmlx.wire import openai as wire
 from ollmlx.wire.account import CloudRequest
 from ollmlx.wire.responses import ResponsesRequest
 
+_METHODS = ("HEAD", "GET", "POST", "DELETE")
+"""In the order in which Ollama lists those of a path."""
 Operation = Callable[[Any, Any], Awaitable[Answer]]
 
 
@@ -134,7 +136,7 @@ ROUTES = (
     Route("POST", "/v1/chat/completions", openai_chat.chat, wire.ChatCompletionRequest),
     Route("POST", "/api/chat/completions", openai_chat.chat, wire.ChatCompletionRequest),
     Route("POST", "/v1/completions", openai_completions.completions, wire.CompletionRequest),
-    Route("POST", "/v1/embeddings", embed.openai_embeddings, wire.EmbeddingsRequest),
+    Route("POST", "/v1/embeddings", embed.openai_embeddings, wire.EmbedRequest),
     Route("POST", "/v1/rerank", rerank.openai_rerank, additions.RerankRequest),
     Route("POST", "/v1/responses", responses.responses, ResponsesRequest),
     Route("POST", "/v1/audio/transcriptions", transcriptions.transcriptions, form=True),
@@ -145,7 +147,8 @@ def find(method: str, path: str) -> tuple[Route | None, str, list[str]]:
     """The route, the parameter in its path, and the methods that the path has."""
     matches = [(route, rest) for route in ROUTES if (rest := _match(route.path, path)) is not None]
     found = next(((route, rest) for route, rest in matches if route.method == method), (None, ""))
-    return *found, [route.method for route, _ in matches]
+    methods = {route.method for route, _ in matches}
+    return *found, [method for method in _METHODS if method in methods]
 
 
 def _match(pattern: str, path: str) -> str | None:

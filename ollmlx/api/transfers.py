@@ -16,7 +16,7 @@ from ollmlx.api.jobs import Begin, Sizes
 from ollmlx.api.progress import Frames, answered
 from ollmlx.api.sharing import Work
 from ollmlx.engine.fit import OVERHEAD, free_memory, gib
-from ollmlx.errors import BadRequest, OllmlxError
+from ollmlx.errors import BadRequest, InvalidName, OllmlxError
 from ollmlx.names import Name
 from ollmlx.store.ollama.blobs import check_room
 from ollmlx.store.ollama.layers import Layer, Manifest
@@ -69,7 +69,7 @@ def pulling(engine: Engine, text: str, insecure: bool = False) -> Frames:
 
 def pulled_name(text: str) -> Name:
     """What a text to pull means.  Raises `InvalidName` or `BadRequest`."""
-    return shortnames.meant(_pulled(text))
+    return shortnames.meant(names.parse(names.in_registry(text)))
 
 
 @dataclass(frozen=True)
@@ -109,18 +109,6 @@ def fetching(engine: Engine, name: Name, insecure: bool) -> Begin:
     if is_from_hub(name):
         return partial(_from_hub, engine, name)
     return partial(_from_registry, engine, name, insecure)
-
-
-def _pulled(text: str) -> Name:
-    """The name in a registry; `m:20b:cloud` is `m:20b-cloud` there.
-
-    Raises `InvalidName`, or `BadRequest` for a name that wants two sources.
-    """
-    text = names.installed(text)
-    base, _, suffix = text.rpartition(":")
-    if suffix.lower() == "cloud" and ":" in base.rpartition("/")[2]:
-        text = f"{base}-{suffix}"
-    return names.parse(text)
 
 
 async def _from_registry(engine: Engine, name: Name, insecure: bool, sizes: Sizes) -> Frames:
@@ -284,10 +272,20 @@ async def push(engine: Engine, request: PushRequest) -> Answer:
     text = request.model or request.name
     if not text:
         raise BadRequest("model is required")
-    name = names.parse(text)
+    try:
+        name = names.parse(text)
+    except InvalidName as error:
+        return await answered(_nothing_to_push(f"unqualified name: {error.name}"), request.stream)
     sent = {"kind": "push", "model": text, "insecure": request.insecure}
     begin = sending(engine, name, request.insecure)
     return await answered(engine.jobs.follow("push", name.display, sent, begin), request.stream)
+
+
+async def _nothing_to_push(why: str) -> Frames:
+    """Ollama looks for the model first, and tells of it in lines."""
+    yield ProgressResponse("retrieving manifest")
+    yield ProgressResponse("couldn't retrieve manifest")
+    raise NotInstalled(why)
 
 
 def sending(engine: Engine, name: Name, insecure: bool) -> Begin:
@@ -296,15 +294,19 @@ def sending(engine: Engine, name: Name, insecure: bool) -> Begin:
 
 
 async def _to_registry(engine: Engine, name: Name, insecure: bool, sizes: Sizes) -> Frames:
-    yield ProgressResponse("retrieving manifest")
     session = Session()
     registry = Registry(name, session, insecure)
     shelf = Shelf(engine.settings.models)
-    name = await asyncio.to_thread(shelf.spelling, name)
-    found = await asyncio.to_thread(shelf.read, name)
+    local = await asyncio.to_thread(shelf.spelling, name)
+    found = await asyncio.to_thread(shelf.read, local)
     if found is None:
-        yield ProgressResponse("couldn't retrieve manifest")
-        raise NotInstalled(f"open {shelf.path(name)}: no such file or directory")
+        async with aclosing(
+            _nothing_to_push(f"open {shelf.path(local)}: no such file or directory")
+        ) as frames:
+            async for frame in frames:
+                yield frame
+        return
+    yield ProgressResponse("retrieving manifest")
     manifest, data = found
     sizes.update({layer.digest: layer.size for layer in manifest.blobs})
     # Where nobody can be asked at all there is nothing to wait for, as there is when a chunk fails.

@@ -13,6 +13,7 @@ import msgspec
 from ollmlx.errors import OllmlxError
 from ollmlx.store.documents import decode, read_bytes
 from ollmlx.store.model import Model
+from ollmlx.wire.decode import json_kind
 from ollmlx.wire.encode import encode, number
 from ollmlx.wire.native import CreateRequest, Message
 
@@ -82,7 +83,8 @@ def licenses(request: CreateRequest) -> list[str]:
         return []
     texts = given if isinstance(given, list) else [given]
     if not all(isinstance(text, str) for text in texts):
-        raise OllmlxError("license must be a text or a list of texts")
+        kind = json_kind(given)
+        raise OllmlxError(f"json: cannot unmarshal {kind} into Go value of type []string")
     return texts
 
 

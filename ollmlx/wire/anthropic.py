@@ -32,11 +32,20 @@ class ImageSource(Struct):
     url: str = ""
 
 
+class Citation(Struct, omit_defaults=True):
+    type: str = ""
+    url: str = ""
+    title: str = ""
+    encrypted_index: str = ""
+    cited_text: str = ""
+
+
 class ContentBlock(Struct, omit_defaults=True):
     """Any block: which fields mean something depends on its type."""
 
     type: str = ""
     text: str | None = None
+    citations: list[Citation] = []
     source: ImageSource | None = None
     id: str = ""
     name: str = ""
@@ -45,6 +54,7 @@ class ContentBlock(Struct, omit_defaults=True):
     content: Any = None
     is_error: bool = False
     thinking: str | None = None
+    signature: str = ""
 
 
 class MessageParam(Struct):
@@ -74,6 +84,10 @@ class ThinkingConfig(Struct):
     budget_tokens: ThinkingBudget = None
 
 
+class Metadata(Struct):
+    user_id: str = ""
+
+
 class OutputFormat(Struct, rename={"schema_": "schema"}):
     type: str = ""
     schema_: Any = None
@@ -93,6 +107,7 @@ class CountTokensRequest(Struct):
     tools: list[Tool] = []
     tool_choice: ToolChoice | None = None
     thinking: ThinkingConfig | None = None
+    metadata: Metadata | None = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
     """As `output_config.format`, in the words of the first beta."""

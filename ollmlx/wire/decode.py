@@ -5,56 +5,69 @@ Field names match whatever their case, unknown fields are ignored, the last of r
 that Ollama answers.
 """
 
-import base64
-import binascii
 import json
 import math
 import re
 import types
 from functools import cache
-from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    NamedTuple,
+    NewType,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
 
-from ollmlx.errors import Malformed
-from ollmlx.settings import FOREVER, parse_duration
+from ollmlx.errors import Malformed, Mismatch
+from ollmlx.wire import native, syntax
+from ollmlx.wire.values import PARSERS
 
 T = TypeVar("T", bound=Struct)
-THINK_LEVELS = ("high", "medium", "low", "max")
-_THINK = '"high", "medium", "low", "max", true, or false'
-_TOOL_CHOICE = '"auto", "none", "required" or {"type": "function", "function": {"name": …}}'
+Float32 = NewType("Float32", float)
+"""What Go reads into 32 bits: only its errors tell."""
 _GO_NAMES = {
     str: "string",
     bool: "bool",
     int: "int",
     float: "float64",
+    Float32: "float32",
     dict: "map[string]interface {}",
+    Any: "interface {}",
+    native.Message: "api.Alias",
 }
+_GO_MARKED = {"image": "api.ImageData", "tools": "api.Tools"}
+_DECODED_APART = ("api.Alias", "api.ToolProperty", "anthropic.MessageParam")
+"""What Ollama has a decoder of its own for: errors inside name the Struct outside."""
+_UNNAMED = ("openai.Function",)
+_READ_TWICE = (("anthropic.MessageParam", "content"),)
+"""Fields that such a decoder reads by themselves, so that errors do not name them."""
+_FLOATS = (float, Float32)
 _GO_PACKAGES = {"anthropic": "anthropic", "openai": "openai", "responses": "openai"}
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _WHOLE = "whole"
 """A field of this name is no key, but holds the object that the Struct was read from."""
-_LITERALS = {"t": "true", "f": "false", "n": "null"}
-_SYNTAX = {
-    "Expecting value": "looking for beginning of value",
-    "Expecting property name": "looking for beginning of object key string",
-    "Illegal trailing comma before end of object": "looking for beginning of object key string",
-    "Illegal trailing comma before end of array": "looking for beginning of value",
-    "Expecting ':'": "after object key",
-    "Invalid control character": "in string literal",
-    "Invalid \\escape": "in string escape code",
-    "Invalid \\uXXXX": "in \\u hexadecimal character escape",
-}
+_SPACE = " \t\r\n"
 
 
 def decode(body: bytes, kind: type[T], empty: str = "missing request body") -> T:
     """Decode a request.  `empty` is the error text for a body without anything in it."""
-    text = body.decode("utf-8", "replace").lstrip(" \t\r\n")
-    if not text:
+    body = body.lstrip(_SPACE.encode())
+    if not body:
         raise Malformed(empty)
-    return from_value(parse(text), kind)
+    try:
+        return from_value(parse(body), kind)
+    except Mismatch:
+        # Once more, with numbers as they were written, for the error's text.
+        return from_value(parse(body, _AS_WRITTEN), kind)
 
 
 def from_value(value: Any, kind: type[T]) -> T:
@@ -64,7 +77,7 @@ def from_value(value: Any, kind: type[T]) -> T:
     if not isinstance(value, dict):
         name = _go_name(kind)
         raise Malformed(f"json: cannot unmarshal {json_kind(value)} into Go value of type {name}")
-    decoded: T = _struct(value, kind, f"{kind.__name__}.")
+    decoded: T = _struct(value, kind, _Where("", ""))
     return decoded
 
 
@@ -79,14 +92,34 @@ def from_query(query: str, kind: type[T]) -> T:
 # -- syntax ----------------------------------------------------------------------------------------
 
 
-def parse(text: str) -> Any:
+def parse(text: str | bytes, decoder: json.JSONDecoder | None = None) -> Any:
     """The first JSON value of a text."""
+    return _read(text, decoder or _DECODER)[0]
+
+
+def parse_whole(text: str) -> Any:
+    """The one JSON value that a text is, as Go's `Unmarshal` reads it."""
+    text = text.strip(_SPACE)
     try:
-        value = _DECODER.raw_decode(text)[0]
-        return _whole_characters(value) if _SURROGATE.search(text) else value
-    except json.JSONDecodeError as error:
-        raise Malformed(_syntax_error(text, error)) from error
-    except RecursionError as error:
+        value, end = _read(text, _DECODER)
+    except Malformed as error:
+        if str(error) != syntax.ENDED:
+            raise
+        raise Malformed("unexpected end of JSON input") from error
+    if rest := text[end:].lstrip(_SPACE):
+        syntax.refuse(rest.encode("utf-8", "replace"), 0, "after top-level value")
+    return value
+
+
+def _read(text: str | bytes, decoder: json.JSONDecoder) -> tuple[Any, int]:
+    """The first JSON value of a text, and where it ends."""
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    text = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    try:
+        value, end = decoder.raw_decode(text)
+        return (_whole_characters(value) if _SURROGATE.search(text) else value), end
+    except (json.JSONDecodeError, RecursionError) as error:
+        syntax.check(data)
         raise Malformed("exceeded max depth") from error
 
 
@@ -103,7 +136,9 @@ def _whole_characters(value: Any) -> Any:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise Malformed(f"invalid character '{name[0]}' looking for beginning of value")
+    """NaN and infinities, which Python's decoder takes."""
+    where = "in numeric literal" if name[0] == "-" else "looking for beginning of value"
+    raise Malformed(f"invalid character '{name.lstrip('-')[0]}' {where}")
 
 
 def _whole_number(text: str) -> int | float:
@@ -119,51 +154,31 @@ def _number(text: str) -> float:
     return value
 
 
+class _Written(float):
+    """A number that is printed as it was written."""
+
+    def __new__(cls, text: str) -> "_Written":
+        number = super().__new__(cls, _number(text))
+        number._text = text
+        return number
+
+    _text: str
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def _written_int(text: str) -> int | float:
+    number = _whole_number(text)
+    return number if isinstance(number, int) else _Written(text)
+
+
 _DECODER = json.JSONDecoder(
     parse_constant=_no_constant, parse_int=_whole_number, parse_float=_number
 )
-
-
-def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
-    position, message = error.pos, error.msg
-    if message.startswith("Unterminated string") or not text[position:].strip():
-        return "unexpected EOF"
-    if message.startswith("Expecting value") and (word := _LITERALS.get(text[position])):
-        return _broken_literal(text[position:], word)
-    if message.startswith("Expecting ',' delimiter"):
-        inside = _innermost(text[:position])
-        return _invalid(text[position], f"after {inside}")
-    if message.startswith("Illegal trailing comma"):
-        position = next(i for i in range(position + 1, len(text)) if not text[i].isspace())
-    if message.startswith("Invalid \\escape"):
-        position += 1
-    known = (after for start, after in _SYNTAX.items() if message.startswith(start))
-    return _invalid(text[position], next(known, "looking for beginning of value"))
-
-
-def _invalid(character: str, where: str) -> str:
-    shown = {"'": r"'\''", '"': "'\"'", "\n": r"'\n'", "\t": r"'\t'", "\r": r"'\r'"}
-    return f"invalid character {shown.get(character, repr(character))} {where}"
-
-
-def _broken_literal(rest: str, word: str) -> str:
-    for index, expected in enumerate(word):
-        if index >= len(rest):
-            return "unexpected EOF"
-        if rest[index] != expected:
-            return _invalid(rest[index], f"in literal {word} (expecting '{expected}')")
-    return _invalid(rest[0], "looking for beginning of value")
-
-
-def _innermost(before: str) -> str:
-    """What a value was read into just before this point."""
-    outside = re.sub(r'"(?:[^"\\]|\\.)*"', "", before, flags=re.DOTALL)
-    depth = 0
-    for character in reversed(outside):
-        depth += (character in "]}") - (character in "[{")
-        if depth < 0:
-            return "array element" if character == "[" else "object key:value pair"
-    return "top-level value"
+_AS_WRITTEN = json.JSONDecoder(
+    parse_constant=_no_constant, parse_int=_written_int, parse_float=_Written
+)
 
 
 # -- types -----------------------------------------------------------------------------------------
@@ -180,49 +195,90 @@ def _fields(kind: type[Struct]) -> dict[str, tuple[str, str, Any]]:
     }
 
 
-def _struct(value: dict[str, Any], kind: type[Struct], path: str) -> Any:
-    fields, found = _fields(kind), {}
-    # Exact spellings are taken last, so that they win over other cases of the same name.
-    for key, item in sorted(value.items(), key=lambda pair: _exact(fields, pair[0])):
+class _Where(NamedTuple):
+    """A place in a request as Go's errors name it."""
+
+    struct: str
+    """Go's name of the Struct around it."""
+    path: str
+    apart: bool = False
+    """Read by a decoder of its own."""
+
+    def field(self, name: str) -> "_Where":
+        return self._replace(path=f"{self.path}.{name}" if self.path else name)
+
+    def inside(self, kind: type[Struct]) -> "_Where":
+        if self.apart:
+            return self
+        name = _go_name(kind)
+        if name in _DECODED_APART:
+            return self._replace(apart=True)
+        return self._replace(struct="" if name in _UNNAMED else name.partition(".")[2])
+
+    def __str__(self) -> str:
+        return f"{self.struct}.{self.path}"
+
+
+def _struct(value: dict[str, Any], kind: type[Struct], where: _Where) -> Any:
+    fields, found, where = _fields(kind), {}, where.inside(kind)
+    struct, mismatch = _go_name(kind), None
+    for key, item in value.items():
         if (field := fields.get(key.lower())) and item is not None:
             attribute, name, hint = field
-            found[attribute] = _convert(item, hint, f"{path}{name}")
+            try:
+                place = where if (struct, name) in _READ_TWICE else where.field(name)
+                found[attribute] = _convert(item, hint, place)
+            except Mismatch as error:
+                mismatch = mismatch or error
+    if mismatch:
+        raise mismatch
     if _WHOLE in kind.__struct_fields__:
         found[_WHOLE] = value
     return kind(**found)
 
 
-def _exact(fields: dict[str, tuple[str, str, Any]], key: str) -> bool:
-    field = fields.get(key.lower())
-    return field is not None and field[1] == key
-
-
-def _convert(value: Any, hint: Any, path: str) -> Any:
+def _convert(value: Any, hint: Any, where: _Where) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
+    if value is None and hint is not Any:
+        return _nothing(hint)
     if origin is Annotated:
-        return _convert(_PARSERS[arguments[1]](value), arguments[0], path)
+        plain, marker = arguments
+        if marker in _GO_MARKED and not isinstance(value, get_origin(plain) or plain):
+            raise mismatch(value, hint, where)
+        return _convert(PARSERS.get(marker, _as_it_is)(value), plain, where)
     if hint is Any:
         return value
     if origin in (Union, types.UnionType):
         kinds = [kind for kind in arguments if kind is not type(None)]
         fitting = (kind for kind in kinds if _is_scalar(value, kind))
-        return _convert(value, next(fitting, kinds[0]), path)
+        return _convert(value, next(fitting, kinds[0]), where)
     if origin is list and isinstance(value, list):
-        kind = arguments[0]
-        return [_convert(item, kind, path) for item in value if item is not None or kind is Any]
+        return [_convert(item, arguments[0], where) for item in value]
     if origin is dict and isinstance(value, dict):
-        return {k: _convert(item, arguments[1], f"{path}.{k}") for k, item in value.items()}
+        return {k: _convert(item, arguments[1], where) for k, item in value.items()}
     if isinstance(hint, type) and issubclass(hint, Struct) and isinstance(value, dict):
-        return _struct(value, hint, f"{path}.")
+        return _struct(value, hint, where)
     if _is_scalar(value, hint):
-        return float(value) if hint is float else int(value) if hint is int else value
-    raise mismatch(value, hint, path)
+        return float(value) if hint in _FLOATS else int(value) if hint is int else value
+    raise mismatch(value, hint, where)
 
 
-def mismatch(value: Any, hint: Any, path: str) -> Malformed:
-    """The error for a value of another type than `hint` at a path like `ChatRequest.model`."""
-    return Malformed(
-        f"json: cannot unmarshal {json_kind(value, hint)} into Go struct field {path}"
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _nothing(hint: Any) -> Any:
+    """What Go makes of a `null` in a list or a map."""
+    if get_origin(hint) is Annotated:
+        return _nothing(get_args(hint)[0])
+    plain = get_origin(hint) or hint
+    return None if plain in (Union, types.UnionType) else plain()
+
+
+def mismatch(value: Any, hint: Any, where: object) -> Malformed:
+    """The error for a value of another type than `hint` at a place like `ChatRequest.model`."""
+    return Mismatch(
+        f"json: cannot unmarshal {json_kind(value, hint)} into Go struct field {where}"
         f" of type {_go_name(hint)}"
     )
 
@@ -232,17 +288,22 @@ def _is_scalar(value: Any, hint: Any) -> bool:
         return hint is bool and isinstance(value, bool)
     if hint is int:
         return isinstance(value, int)
-    return (hint is float and isinstance(value, (int, float))) or (
+    return (hint in _FLOATS and isinstance(value, (int, float))) or (
         hint is str and isinstance(value, str)
     )
 
 
 def _go_name(hint: Any) -> str:
+    if get_origin(hint) is Annotated:
+        plain, marker = get_args(hint)
+        return _GO_MARKED.get(marker) or _go_name(plain)
+    if get_origin(hint) is dict:
+        return f"map[string]{_go_name(get_args(hint)[1])}"
     if get_origin(hint) is list:
-        return f"[]{_go_name(get_args(hint)[0])}"
+        kind = get_args(hint)[0]
+        # Only the elements of the list have a decoder of their own.
+        return "[]api.Message" if kind is native.Message else f"[]{_go_name(kind)}"
     plain = get_origin(hint) or hint
-    if plain is Annotated:
-        return _go_name(get_args(hint)[0])
     package = _GO_PACKAGES.get(plain.__module__.rpartition(".")[2], "api")
     return _GO_NAMES.get(plain) or f"{package}.{getattr(plain, '__name__', 'Value')}"
 
@@ -261,85 +322,4 @@ def json_kind(value: Any, hint: Any = None) -> str:
         case None:
             return "null"
         case _:
-            return f"number {value}" if hint is int else "number"
-
-
-# -- values with a grammar of their own ------------------------------------------------------------
-
-
-def _keep_alive(value: Any) -> float:
-    """Seconds; negative is for ever.  A bare number is seconds, a text a Go duration."""
-    match value:
-        case bool():
-            raise Malformed("Unsupported type: 'bool'")
-        case int() | float():
-            seconds = float(value)
-        case str():
-            seconds = parse_duration(value)
-        case list():
-            raise Malformed("Unsupported type: '[]interface {}'")
-        case _:
-            raise Malformed("Unsupported type: 'map[string]interface {}'")
-    return FOREVER if seconds < 0 else seconds
-
-
-def _think(value: Any) -> bool | str:
-    if isinstance(value, bool) or value in THINK_LEVELS:
-        return value  # type: ignore[no-any-return]  # narrowed to bool or str by the line above
-    if isinstance(value, str):
-        raise Malformed(f'invalid think value: "{value}" (must be {_THINK})')
-    raise Malformed(f"think must be a boolean or string ({_THINK})")
-
-
-def image(value: Any) -> Any:
-    """Base64 that can be read; what is no text is another check's to refuse."""
-    if isinstance(value, str):
-        text = value.replace("\r", "").replace("\n", "")
-        try:
-            base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError) as error:
-            wrong = re.search(r"[^A-Za-z0-9+/]", text.rstrip("="))
-            at = wrong.start() if wrong else len(text) // 4 * 4
-            raise Malformed(f"illegal base64 data at input byte {at}") from error
-    return value
-
-
-def _tool_choice(value: Any) -> Any:
-    match value:
-        case "auto" | "none" | "required":
-            return value
-        case {"type": "function", "function": {"name": str()}}:
-            return value
-    raise Malformed(f"tool_choice must be {_TOOL_CHOICE}")
-
-
-def _thinking_budget(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and value < 0:
-        raise Malformed("thinking_budget must not be negative")
-    return value
-
-
-def _anthropic_messages(value: Any) -> Any:
-    return [_anthropic_message(item) for item in value] if isinstance(value, list) else value
-
-
-def _anthropic_message(value: Any) -> Any:
-    """A text stands for one block of it."""
-    message = {} if value is None else value
-    if not isinstance(message, dict):
-        return value
-    content = {key: message[key] for key in message if key.lower() == "content"}
-    if not content:
-        raise Malformed("unexpected end of JSON input")
-    blocks = {key: [{"type": "text", "text": c}] for key, c in content.items() if type(c) is str}
-    return message | blocks
-
-
-_PARSERS = {
-    "anthropic_messages": _anthropic_messages,
-    "keep_alive": _keep_alive,
-    "think": _think,
-    "image": image,
-    "tool_choice": _tool_choice,
-    "thinking_budget": _thinking_budget,
-}
+            return f"number {value!s}" if hint is int else "number"

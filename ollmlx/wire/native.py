@@ -28,20 +28,20 @@ class ToolProperty(Struct, omit_defaults=True, rename={"any_of": "anyOf"}):
     """What is kept of a parameter's JSON Schema before it meets a template."""
 
     any_of: list["ToolProperty"] = []
-    type: Any = None
+    type: list[str] | str | None = None
     items: Any = None
     description: str = ""
     enum: list[Any] = []
-    properties: dict[str, "ToolProperty"] | None = None
+    properties: Annotated[dict[str, "ToolProperty"] | None, "ordered"] = None
     required: list[str] = []
 
 
-class ToolParameters(Struct, omit_defaults=True, rename={"defs": "$defs"}):
+class ToolFunctionParameters(Struct, omit_defaults=True, rename={"defs": "$defs"}):
     type: str = ""
     defs: Any = None
     items: Any = None
     required: list[str] = []
-    properties: dict[str, ToolProperty] | None = None
+    properties: Annotated[dict[str, ToolProperty] | None, "ordered"] = None
     """An empty one is not the same as none: templates print `{}` and `null`."""
     whole: Any = None
     """The JSON Schema as it was sent, filled by `decode`: calls are held to it, but templates are
@@ -51,7 +51,7 @@ class ToolParameters(Struct, omit_defaults=True, rename={"defs": "$defs"}):
 class ToolFunction(Struct, omit_defaults=True):
     name: str = ""
     description: str = ""
-    parameters: ToolParameters = field(default_factory=ToolParameters)
+    parameters: ToolFunctionParameters = field(default_factory=ToolFunctionParameters)
 
 
 class Tool(Struct, omit_defaults=True):
@@ -62,7 +62,7 @@ class Tool(Struct, omit_defaults=True):
 
 class ToolCallFunction(Struct):
     name: str = ""
-    arguments: dict[str, Any] = {}
+    arguments: Annotated[dict[str, Any], "ordered"] = {}
     index: int = 0
 
 
@@ -159,7 +159,7 @@ class ChatRequest(Struct, rename={"debug_render_only": "_debug_render_only"}):
     stream: bool | None = None
     format: Any = None
     keep_alive: KeepAlive = None
-    tools: list[Tool] = []
+    tools: Annotated[list[Tool], "tools"] = []
     options: dict[str, Any] = {}
     think: Think = None
     truncate: bool | None = None
@@ -316,6 +316,9 @@ class PullRequest(Struct):
     name: str = ""
     """Old spelling of `model`."""
     insecure: bool = False
+    username: str = ""
+    """Taken and not used, like the next, as by Ollama."""
+    password: str = ""
     stream: bool | None = None
 
 

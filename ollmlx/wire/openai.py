@@ -5,9 +5,10 @@ Source: https://platform.openai.com/docs/api-reference and Ollama's `openai/open
 
 from typing import Any
 
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw, Struct, field
 
 from ollmlx.wire.additions import Ranked
+from ollmlx.wire.decode import Float32
 from ollmlx.wire.native import DebugInfo, KeepAlive, Logprob, Think, ThinkingBudget, Tool
 
 
@@ -63,18 +64,31 @@ class Reasoning(Struct):
     effort: str = ""
 
 
-class ChatMessage(Struct):
+class Function(Struct):
+    name: str = ""
+    arguments: str = ""
+    """JSON."""
+
+
+class ToolCall(Struct):
+    id: str = ""
+    index: int = 0
+    type: str = ""
+    function: Function = field(default_factory=Function)
+
+
+class Message(Struct):
     role: str = ""
     content: Any = None
     reasoning: str = ""
-    tool_calls: Any = None
+    tool_calls: list[ToolCall] | None = None
     name: str = ""
     tool_call_id: str = ""
 
 
 class ChatCompletionRequest(Extras, rename={"debug_render_only": "_debug_render_only"}):
     model: str = ""
-    messages: list[ChatMessage] = []
+    messages: list[Message] = []
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
@@ -111,10 +125,10 @@ class CompletionRequest(Extras, rename={"debug_render_only": "_debug_render_only
     max_tokens: int | None = None
     seed: int | None = None
     stop: Any = None
-    temperature: float | None = None
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    top_p: float = 0.0
+    temperature: Float32 | None = None
+    frequency_penalty: Float32 = Float32(0.0)
+    presence_penalty: Float32 = Float32(0.0)
+    top_p: Float32 = Float32(0.0)
     logprobs: int | None = None
     n: int | None = None
     best_of: int | None = None
@@ -122,7 +136,7 @@ class CompletionRequest(Extras, rename={"debug_render_only": "_debug_render_only
     debug_render_only: bool = False
 
 
-class EmbeddingsRequest(Struct):
+class EmbedRequest(Struct):
     model: str = ""
     input: Any = None
     dimensions: int = 0
@@ -153,19 +167,6 @@ class Usage(Struct, omit_defaults=True):
     completion_tokens_details: CompletionTokens | None = None
 
 
-class Function(Struct):
-    name: str
-    arguments: str
-    """JSON."""
-
-
-class CalledTool(Struct):
-    id: str
-    index: int
-    type: str
-    function: Function
-
-
 class Logprobs(Struct):
     content: list[Logprob]
 
@@ -174,7 +175,7 @@ class Answered(Struct, omit_defaults=True):
     role: str
     content: str
     reasoning: str = ""
-    tool_calls: list[CalledTool] = []
+    tool_calls: list[ToolCall] = []
 
 
 class Choice(Struct, omit_defaults=True):
@@ -199,7 +200,7 @@ class Delta(Struct, omit_defaults=True):
     role: str = ""
     content: str | None = None
     reasoning: str = ""
-    tool_calls: list[CalledTool] = []
+    tool_calls: list[ToolCall] = []
 
 
 class ChunkChoice(Struct, omit_defaults=True):

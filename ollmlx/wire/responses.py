@@ -14,7 +14,7 @@ from ollmlx.wire.openai import Extras, Reasoning
 # -- requests -------------------------------------------------------------------------------------
 
 
-class Tool(Struct):
+class ResponsesTool(Struct):
     """Unlike a chat's tool, a function is not one level down.  All but `tools` is always echoed."""
 
     type: str = ""
@@ -22,11 +22,11 @@ class Tool(Struct):
     description: str | None = None
     strict: bool | None = None
     parameters: dict[str, Any] | None = None
-    tools: "list[Tool] | UnsetType" = UNSET
+    tools: "list[ResponsesTool] | UnsetType" = UNSET
     """The members of a `namespace`."""
 
 
-class Format(Struct, rename={"schema_": "schema"}):
+class ResponsesTextFormat(Struct, rename={"schema_": "schema"}):
     type: str = ""
     name: str | UnsetType = UNSET
     schema_: Any = UNSET
@@ -37,11 +37,11 @@ class Format(Struct, rename={"schema_": "schema"}):
     grammar: Any = UNSET
 
 
-class Text(Struct):
-    format: Format | None = None
+class ResponsesText(Struct):
+    format: ResponsesTextFormat | None = None
 
 
-class EffortAndSummary(Reasoning):
+class ResponsesReasoning(Reasoning):
     summary: str = ""
 
 
@@ -51,11 +51,11 @@ class ResponsesRequest(Extras):
     """A text or a list of items."""
     instructions: str = ""
     max_output_tokens: int | None = None
-    reasoning: EffortAndSummary | None = None
+    reasoning: ResponsesReasoning | None = None
     temperature: float | None = None
     top_p: float | None = None
-    text: Text | None = None
-    tools: list[Tool] = field(default_factory=list)
+    text: ResponsesText | None = None
+    tools: list[ResponsesTool] = field(default_factory=list)
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     include: list[str] = field(default_factory=list)
@@ -144,7 +144,7 @@ class Error(Struct):
 
 
 class TextEcho(Struct):
-    format: Format
+    format: ResponsesTextFormat
 
 
 class ReasoningEcho(Struct):
@@ -167,7 +167,7 @@ class Response(Struct, kw_only=True):
     instructions: str | None
     output: list[Item] = []
     error: Error | None = None
-    tools: list[Tool]
+    tools: list[ResponsesTool]
     tool_choice: Any
     truncation: str
     parallel_tool_calls: bool

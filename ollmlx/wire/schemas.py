@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Raw, Struct, UnsetType
 
-from ollmlx.wire.decode import THINK_LEVELS
+from ollmlx.wire.decode import Float32
+from ollmlx.wire.values import THINK_LEVELS
 
 Schema = dict[str, Any]
 FROM_OUTSIDE = frozenset({"parameter", "user_agent", "anthropic_version", "whole"})
@@ -19,6 +20,7 @@ _PLAIN: dict[Any, Schema] = {
     bool: {"type": "boolean"},
     int: {"type": "integer"},
     float: {"type": "number"},
+    Float32: {"type": "number"},
     type(None): {"type": "null"},
     Any: {},
     Raw: {},
@@ -83,9 +85,11 @@ class Schemas:
         return dict(_PLAIN[hint])
 
     def _marked(self, hint: Any, marker: str, answered: bool) -> Schema:
-        if marker != "anthropic_messages":
+        if marker in _MARKED:
             return _MARKED[marker]
         messages = self._of(hint, answered)
+        if marker != "anthropic_messages":
+            return messages
         message = self.components["anthropic.MessageParam"]
         # A text is allowed too, of which `items` says nothing.
         message["properties"]["content"] |= {"type": ["string", "array"]}

@@ -93,7 +93,7 @@ class TestChat:
             ({"response_format": {"type": "yaml"}}, '"yaml" are not supported'),
             ({"response_format": {"type": "regex"}}, 'format of type "regex" needs pattern'),
             ({"logit_bias": {"x": 1}}, 'option "logit_bias" must'),
-            ({"logit_bias": {"1": "x"}}, "logit_bias.1 of type float64"),
+            ({"logit_bias": {"1": "x"}}, "logit_bias of type float64"),
             ({"reasoning_effort": "some"}, 'invalid reasoning value: "some"'),
             ({"keep_alive": "soon"}, 'time: invalid duration "soon"'),
         ],
@@ -149,7 +149,13 @@ class TestChat:
         answer = await chat(echo, messages=[{"role": "user", "content": [part]}])
         assert answer["error"]["message"] == message
 
-    @pytest.mark.parametrize("arguments", ["", "[]", "{", "[" * 100_000])
+    async def test_a_message_without_parts_is_left_out(self, echo):
+        nothing = [{"role": "user", "content": []}]
+        assert (await chat(echo, messages=[*nothing, *USER]))["usage"]["prompt_tokens"] == 3
+        (choice,) = (await chat(echo, messages=nothing))["choices"]
+        assert (choice["message"]["content"], choice["finish_reason"]) == ("", "load")
+
+    @pytest.mark.parametrize("arguments", ["", "[]", "{", "{} x", "[" * 100_000])
     async def test_arguments_that_are_no_object_are_refused(self, echo, arguments):
         call = {"id": "1", "function": {"name": "f", "arguments": arguments}}
         answer = await chat(echo, messages=[{"role": "assistant", "tool_calls": [call]}])

@@ -6,8 +6,13 @@ import pytest
 
 from ollmlx.errors import BadRequest, Malformed
 from ollmlx.settings import FOREVER
-from ollmlx.wire.decode import decode
-from ollmlx.wire.native import ChatRequest, GenerateRequest
+from ollmlx.wire.anthropic import MessagesRequest
+from ollmlx.wire.decode import decode, parse_whole
+from ollmlx.wire.native import ChatRequest, CreateRequest, GenerateRequest, Message
+from ollmlx.wire.openai import ChatCompletionRequest, CompletionRequest, EmbedRequest
+from ollmlx.wire.responses import ResponsesRequest
+
+_MISTAKEN = "json: cannot unmarshal {} into Go struct field GenerateRequest.{} of type {}"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,17 @@ from ollmlx.wire.native import ChatRequest, GenerateRequest
         ('{"a":trux}', "invalid character 'x' in literal true (expecting 'e')"),
         ('{"a":NaN}', "invalid character 'N' looking for beginning of value"),
         ('{"a":"x\ny"}', r"invalid character '\n' in string literal"),
+        (r'{"a":"\x"}', "invalid character 'x' in string escape code"),
+        (r'{"a":"\u12g4"}', r"invalid character 'g' in \u hexadecimal character escape"),
+        (r'{"a":"\u12', "unexpected EOF"),
+        ('{"a":5.}', "invalid character '}' after decimal point in numeric literal"),
+        ('{"a":5e}', "invalid character '}' in exponent of numeric literal"),
+        ('{"a":-Infinity}', "invalid character 'I' in numeric literal"),
+        ('{"a":01}', "invalid character '1' after object key:value pair"),
+        ('{"a":{]}', "invalid character ']' looking for beginning of object key string"),
+        ('{"a":[1}', "invalid character '}' after array element"),
+        ("\ufeff{}", "invalid character 'ï' looking for beginning of value"),
+        ("\v{}", r"invalid character '\v' looking for beginning of value"),
         ("[]", "json: cannot unmarshal array into Go value of type api.GenerateRequest"),
         (
             '{"prompt":5}',
@@ -44,6 +60,13 @@ from ollmlx.wire.native import ChatRequest, GenerateRequest
             "json: cannot unmarshal array into Go struct field GenerateRequest.options"
             " of type map[string]interface {}",
         ),
+        ('{"context":[1e1]}', _MISTAKEN.format("number 1e1", "context", "int")),
+        ('{"images":[5]}', _MISTAKEN.format("number", "images", "api.ImageData")),
+        ('{"images":"x"}', _MISTAKEN.format("string", "images", "[]api.ImageData")),
+        ('{"model":5,"prompt":true}', _MISTAKEN.format("number", "model", "string")),
+        ('{"model":5,"keep_alive":"x"}', 'time: invalid duration "x"'),
+        ('{"keep_alive":"99999999h"}', 'time: invalid duration "99999999h"'),
+        ('{"keep_alive":"∞"}', r'time: invalid duration "\xe2\x88\x9e"'),
         ('{"keep_alive":"10"}', 'time: missing unit in duration "10"'),
         ('{"keep_alive":"-1"}', 'time: missing unit in duration "-1"'),
         ('{"keep_alive":""}', 'time: invalid duration ""'),
@@ -55,7 +78,13 @@ from ollmlx.wire.native import ChatRequest, GenerateRequest
         ),
         ('{"images":["data:x"]}', "illegal base64 data at input byte 4"),
         ('{"images":["YQ"]}', "illegal base64 data at input byte 0"),
-        ("[" * 200_000, "exceeded max depth"),
+        ('{"images":["aGk"]}', "illegal base64 data at input byte 0"),
+        ('{"images":["===="]}', "illegal base64 data at input byte 0"),
+        ('{"images":["aGk=x"]}', "illegal base64 data at input byte 4"),
+        ('{"images":["aGkx="]}', "illegal base64 data at input byte 4"),
+        ('{"images":["aG=k"]}', "illegal base64 data at input byte 2"),
+        ('{"images":["aG="]}', "illegal base64 data at input byte 3"),
+        ("[" * 200_000, "invalid character '[' exceeded max depth"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_gos_words(body, text):
@@ -64,8 +93,103 @@ def test_what_cannot_be_read_is_refused_in_gos_words(body, text):
     assert str(refusal.value) == text
 
 
-def test_names_match_in_any_case_and_the_exact_one_wins():
-    assert decode(b'{"MODEL":"a","prompt":"p","Prompt":"q"} rest', GenerateRequest).prompt == "p"
+@pytest.mark.parametrize(
+    ("kind", "body", "field", "name"),
+    [
+        (EmbedRequest, {"model": 5}, "EmbedRequest.model", "string"),
+        (
+            ChatCompletionRequest,
+            {"messages": 5},
+            "ChatCompletionRequest.messages",
+            "[]openai.Message",
+        ),
+        (
+            ChatCompletionRequest,
+            {"messages": [{"tool_calls": [{"function": {"arguments": 5}}]}]},
+            ".messages.tool_calls.function.arguments",
+            "string",
+        ),
+        (CompletionRequest, {"temperature": []}, "CompletionRequest.temperature", "float32"),
+        (ResponsesRequest, {"tools": 5}, "ResponsesRequest.tools", "[]openai.ResponsesTool"),
+        (
+            ResponsesRequest,
+            {"text": {"format": 5}},
+            "ResponsesText.text.format",
+            "openai.ResponsesTextFormat",
+        ),
+        (MessagesRequest, {"metadata": 5}, "MessagesRequest.metadata", "anthropic.Metadata"),
+        (
+            ChatRequest,
+            {"tools": [{"function": {"parameters": 5}}]},
+            "ToolFunction.tools.function.parameters",
+            "api.ToolFunctionParameters",
+        ),
+    ],
+)
+def test_types_have_the_names_that_ollama_gives_them(kind, body, field, name):
+    with pytest.raises(Malformed) as refusal:
+        decode(json.dumps(body).encode(), kind)
+    assert f" into Go struct field {field} of type {name}" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "text"),
+    [
+        (ChatRequest, {"tools": 5}, "field ChatRequest.tools of type api.Tools"),
+        (ChatRequest, {"messages": 5}, "field ChatRequest.messages of type []api.Message"),
+        (ChatRequest, {"messages": [5]}, "field ChatRequest.messages of type api.Alias"),
+        (
+            ChatRequest,
+            {"messages": [{"tool_calls": [{"function": {"index": "x"}}]}]},
+            "field ChatRequest.messages.tool_calls.function.index of type int",
+        ),
+        (
+            ChatRequest,
+            {"messages": [{"tool_calls": [{"function": {"arguments": "{}"}}]}]},
+            "Value looks like object, but can't find closing '}' symbol",
+        ),
+        (
+            ChatRequest,
+            {"tools": [{"function": {"parameters": {"properties": {"a": {"type": 5}}}}}]},
+            "ToolFunctionParameters.tools.function.parameters.properties.type of type []string",
+        ),
+        (CreateRequest, {"files": 5}, "field CreateRequest.files of type map[string]string"),
+        (CreateRequest, {"files": {"a": 5}}, "field CreateRequest.files of type string"),
+    ],
+)
+def test_a_mistaken_type_is_told_with_its_place_as_ollama_tells_it(kind, body, text):
+    with pytest.raises(Malformed) as refusal:
+        decode(json.dumps(body).encode(), kind)
+    assert str(refusal.value).endswith(text)
+
+
+@pytest.mark.parametrize("text", ["", "aGk=", "aGk=\n", "\r\naGk=", "aG\nk\r=", "aGkx"])
+def test_base64_may_be_broken_into_lines(text):
+    assert decode(json.dumps({"images": [text]}).encode(), GenerateRequest).images == [text]
+
+
+def test_null_in_a_list_is_an_empty_value():
+    assert decode(b'{"messages": [null]}', ChatRequest).messages == [Message()]
+    assert decode(b'{"stop_sequences": [null]}', MessagesRequest).stop_sequences == [""]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "unexpected end of JSON input"),
+        ('{"a":', "unexpected end of JSON input"),
+        ("{} x", "invalid character 'x' after top-level value"),
+    ],
+)
+def test_a_text_that_is_more_or_less_than_one_value_is_refused(text, message):
+    with pytest.raises(Malformed) as refusal:
+        parse_whole(text)
+    assert str(refusal.value) == message
+    assert parse_whole(' {"a": 1}\n') == {"a": 1}
+
+
+def test_names_match_in_any_case_and_the_last_one_wins():
+    assert decode(b'{"MODEL":"a","prompt":"p","Prompt":"q"} rest', GenerateRequest).prompt == "q"
     assert decode(b'{"Model":"a"}', GenerateRequest).model == "a"
 
 

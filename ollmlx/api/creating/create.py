@@ -27,7 +27,7 @@ from ollmlx.names import Name
 from ollmlx.prompt import gotemplate
 from ollmlx.store.changes import Changes
 from ollmlx.store.model import Model
-from ollmlx.store.ollama.blobs import BadDigest, canonical
+from ollmlx.store.ollama.blobs import BadDigest
 from ollmlx.wire.native import CreateRequest, ProgressResponse
 
 _TEXTS = ("model_family", "base_name", "quantization_level", "parameter_size")
@@ -47,7 +47,7 @@ def making(engine: Engine, request: CreateRequest) -> tuple[Name, Begin]:
         _check_files(files)
     if request.draft_quantize and not request.draft_files:
         raise BadRequest("--draft-quantize requires a DRAFT model")
-    name = names.parse(names.installed(request.model or request.name))
+    name = names.parse(request.model or request.name)
     return name, lambda _sizes: _created(engine, request, name)
 
 
@@ -59,7 +59,6 @@ def _check_files(files: Mapping[str, str]) -> None:
             raise BadRequest("file path must be relative")
         if not digest:
             raise BadDigest
-        canonical(digest)
 
 
 async def _created(engine: Engine, request: CreateRequest, name: Name) -> Frames:
@@ -86,9 +85,10 @@ async def _created(engine: Engine, request: CreateRequest, name: Name) -> Frames
 
 
 def _check_base(request: CreateRequest) -> None:
-    if names.as_path(request.from_):
-        raise InvalidName
-    names.parse(names.installed(request.from_))
+    try:
+        names.parse(names.of_cloud(request.from_) or names.installed(request.from_))
+    except BadRequest as error:
+        raise InvalidName from error
 
 
 def _check_here(base: Model) -> None:

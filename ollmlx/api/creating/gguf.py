@@ -1,8 +1,8 @@
 """Create for GGUF: layers of files, of a model and of words, and the manifest that names them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from ollmlx.api.creating import remote as creating_remote
 from ollmlx.api.creating import weights as creating_weights
 from ollmlx.api.progress import Frames
 from ollmlx.convert.subprocesses import progress
-from ollmlx.errors import BadRequest
+from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.gguf import header
 from ollmlx.names import Name
 from ollmlx.store.changes import Changes, MissingBlob, lay_out
 from ollmlx.store.model import Model
 from ollmlx.store.ollama import named
+from ollmlx.store.ollama.blobs import BadDigest
 from ollmlx.store.ollama.config import Config
 from ollmlx.store.ollama.making import Making
 from ollmlx.store.ollama.workspace import workspace
@@ -75,17 +76,27 @@ async def _gathered(plan: _Plan, folder: Path) -> Frames:
     if request.files and not request.from_:
         async for frame in _parsed(plan, request.files, ""):
             yield frame
-    if are_safetensors(request.adapters):
-        async for frame in _converted(plan, folder):
-            yield frame
-    elif request.adapters:
-        if len(request.adapters) > 1:
-            raise BadRequest("only one adapter is currently supported")
-        async for frame in _parsed(plan, request.adapters, "adapter"):
-            yield frame
-    if request.draft_files:
-        async for frame in _parsed(plan, request.draft_files, "draft"):
-            yield frame
+    with _asked_wrongly():
+        if are_safetensors(request.adapters):
+            async for frame in _converted(plan, folder):
+                yield frame
+        elif request.adapters:
+            if len(request.adapters) > 1:
+                raise BadRequest("only one adapter is currently supported")
+            async for frame in _parsed(plan, request.adapters, "adapter"):
+                yield frame
+        if request.draft_files:
+            async for frame in _parsed(plan, request.draft_files, "draft"):
+                yield frame
+
+
+@contextmanager
+def _asked_wrongly() -> Iterator[None]:
+    """For Ollama, whatever is wrong with an adapter or a draft is the request's fault."""
+    try:
+        yield
+    except OllmlxError as error:
+        raise BadRequest(str(error)) from error
 
 
 async def _converted(plan: _Plan, folder: Path) -> Frames:
@@ -121,7 +132,11 @@ async def _parsed(plan: _Plan, files: Mapping[str, str], kind: str) -> Frames:
 
 
 def _any_gguf(plan: _Plan, files: Mapping[str, str]) -> bool:
-    return any(_begins(_blob(plan, digest)) == _MAGIC for digest in files.values())
+    for digest in files.values():
+        with suppress(MissingBlob, BadDigest):
+            if _begins(_blob(plan, digest)) == _MAGIC:
+                return True
+    return False
 
 
 def _blob(plan: _Plan, digest: str) -> Path:

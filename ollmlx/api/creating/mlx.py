@@ -16,7 +16,7 @@ from ollmlx.errors import BadRequest, Unavailable
 from ollmlx.names import Name
 from ollmlx.store import details, words
 from ollmlx.store.appearing import appearing
-from ollmlx.store.changes import Changes, lay_out, link, link_weights
+from ollmlx.store.changes import Changes, MissingBlob, lay_out, link, link_weights
 from ollmlx.store.documents import read_object
 from ollmlx.store.model import Model
 from ollmlx.store.ollama.workspace import workspace
@@ -41,6 +41,8 @@ async def created(store: Changes, base: Model | None, request: CreateRequest, na
         else:
             source = work / "source"
             yield ProgressResponse("converting model")
+            if "config.json" not in request.files:
+                raise MissingBlob(Path("config.json"))
             await asyncio.to_thread(lay_out, store, request.files, source)
         if (kind or not base) and await asyncio.to_thread(_scaled, source):
             # As Ollama: what was 8 bits wide does not become wider unless it is told to.
