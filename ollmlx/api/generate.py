@@ -93,7 +93,7 @@ def joined(parts: Sequence[T]) -> T:
         )
     replies: list[Reply] = [part.message for part in parts]
     message = Reply(
-        "assistant",
+        whole.message.role,
         "".join(reply.content for reply in replies),
         "".join(reply.thinking for reply in replies),
         [call for reply in replies for call in reply.tool_calls],

@@ -241,7 +241,7 @@ async def test_anthropics_own_search_is_offered_and_fails_as_without_a_cloud(cli
         (
             {"tools": [{"name": "f", "input_schema": 5}]},
             'invalid input_schema for tool "f": json: cannot unmarshal number into Go value of'
-            " type api.ToolParameters",
+            " type api.ToolFunctionParameters",
         ),
         (
             {"tool_choice": {"type": "some"}},

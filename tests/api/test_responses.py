@@ -215,7 +215,22 @@ async def test_members_of_a_namespace_have_its_name_before_theirs(echo):
     [
         ({"input": 5}, "input must be a string or array: json: cannot unmarshal number"),
         ({"input": [{"type": "x"}]}, 'input[0]: unknown input item type: "x"'),
-        ({"input": ["x"]}, "input[0]: input item missing required 'type' field"),
+        (
+            {"input": ["x"]},
+            "input[0]: json: cannot unmarshal string into Go value of type"
+            ' struct { Type string "json:\\"type\\""; Role string "json:\\"role\\"" }',
+        ),
+        ({"input": [None]}, "input[0]: input item missing required 'type' field"),
+        (
+            {"input": [{"role": "user", "content": ["x"]}]},
+            "input[0]: content[0]: json: cannot unmarshal string into Go value of type"
+            ' struct { Type string "json:\\"type\\"" }',
+        ),
+        (
+            {"input": [{"type": "function_call", "name": 5}]},
+            "input[0]: json: cannot unmarshal number into Go struct field"
+            " ResponsesFunctionCall.name of type string",
+        ),
         ({"input": [{"content": "x"}]}, "input[0]: input item missing required 'type' field"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_text"}, {"type": "x"}]}]},
@@ -235,7 +250,7 @@ async def test_members_of_a_namespace_have_its_name_before_theirs(echo):
         ),
         (
             {"input": [{"type": "function_call", "name": "f", "arguments": "{"}]},
-            "failed to parse function call arguments: unexpected EOF",
+            "failed to parse function call arguments: unexpected end of JSON input",
         ),
         (
             {

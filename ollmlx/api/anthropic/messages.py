@@ -6,7 +6,7 @@ from typing import Any
 
 from ollmlx.errors import Malformed
 from ollmlx.wire import anthropic as wire
-from ollmlx.wire.decode import from_value, image
+from ollmlx.wire.decode import from_value
 from ollmlx.wire.encode import encode
 from ollmlx.wire.native import (
     Message,
@@ -14,9 +14,10 @@ from ollmlx.wire.native import (
     ToolCall,
     ToolCallFunction,
     ToolFunction,
-    ToolParameters,
+    ToolFunctionParameters,
     ToolProperty,
 )
+from ollmlx.wire.values import image
 
 WEB_SEARCH = "web_search"
 _WEB_SEARCH_TOOL = Tool(
@@ -25,7 +26,7 @@ _WEB_SEARCH_TOOL = Tool(
         WEB_SEARCH,
         "Search the web for current information. Use this to find up-to-date information about"
         " any topic.",
-        ToolParameters(
+        ToolFunctionParameters(
             "object",
             required=["query"],
             properties={
@@ -170,7 +171,7 @@ def _tool(tool: wire.Tool) -> Tool:
     if _is_search(tool):
         return _WEB_SEARCH_TOOL
     try:
-        parameters = from_value(tool.input_schema, ToolParameters)
+        parameters = from_value(tool.input_schema, ToolFunctionParameters)
     except Malformed as error:
         name = json.dumps(tool.name, ensure_ascii=False)
         raise Malformed(f"invalid input_schema for tool {name}: {error}") from error

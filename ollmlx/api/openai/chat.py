@@ -93,7 +93,7 @@ def _choice(index: int, answer: native.ChatResponse) -> wire.Choice:
     said = answer.message
     calls = called_tools(said.tool_calls)
     reason = _reason(answer.done_reason, bool(calls)) or None
-    message = wire.Answered("assistant", said.content, said.thinking, calls)
+    message = wire.Answered(said.role, said.content, said.thinking, calls)
     return wire.Choice(index, message, reason, _logprobs(answer))
 
 

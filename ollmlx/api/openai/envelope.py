@@ -46,9 +46,9 @@ def usage(answers: Sequence[Answered], each: int = 1) -> wire.Usage:
     )
 
 
-def called_tools(calls: Sequence[native.ReplyToolCall]) -> list[wire.CalledTool]:
+def called_tools(calls: Sequence[native.ReplyToolCall]) -> list[wire.ToolCall]:
     return [
-        wire.CalledTool(
+        wire.ToolCall(
             call.id,
             call.function.index,
             "function",

@@ -7,9 +7,10 @@ from typing import Any
 from msgspec import structs
 
 from ollmlx.errors import Malformed
-from ollmlx.wire.decode import image, parse
+from ollmlx.wire import openai as wire
+from ollmlx.wire.decode import parse_whole
 from ollmlx.wire.native import Message, ToolCall, ToolCallFunction
-from ollmlx.wire.openai import ChatMessage
+from ollmlx.wire.values import image
 
 _DATA_URL = re.compile(r"data:(image/(jpeg|jpg|png|webp))?;base64,")
 _GO_TYPES = {
@@ -21,18 +22,20 @@ _GO_TYPES = {
 }
 
 
-def native_messages(messages: Sequence[ChatMessage]) -> list[Message]:
+def native_messages(messages: Sequence[wire.Message]) -> list[Message]:
     """Every part of a message's content becomes a message of its own, in order."""
-    called: dict[str, str] = {}
-    found: list[Message] = []
-    for message in messages:
-        calls = _calls(message.tool_calls)
-        called.update({call.id: call.function.name for call in calls})
-        found += _expand(message, calls, called)
-    return found
+    called = {
+        call.id: call.function.name
+        for message in messages
+        for call in message.tool_calls or []
+        if call.id
+    }
+    return [one for message in messages for one in _expand(message, called)]
 
 
-def _expand(message: ChatMessage, calls: list[ToolCall], called: dict[str, str]) -> list[Message]:
+def _expand(message: wire.Message, called: dict[str, str]) -> list[Message]:
+    """`called` is the functions of all calls by their ids."""
+    calls = [_call(call) for call in message.tool_calls or []]
     # Newer clients say `developer` where templates know `system`.
     role = "system" if message.role.lower() == "developer" else message.role.lower()
     tool = message.name or called.get(message.tool_call_id, "") if role == "tool" else ""
@@ -46,6 +49,8 @@ def _expand(message: ChatMessage, calls: list[ToolCall], called: dict[str, str])
     match message.content:
         case str(text):
             return [structs.replace(whole, content=text)]
+        case [] if not calls:
+            return []
         case list(parts):
             *rest, last = [*_parts(parts, role)] or [Message(role)]
             return [*rest, structs.replace(whole, content=last.content, images=last.images)]
@@ -95,17 +100,11 @@ def _audio(audio: dict[str, Any]) -> str:
     return checked
 
 
-def _calls(calls: Any) -> list[ToolCall]:
-    return [_call(call) for call in calls] if isinstance(calls, list) else []
-
-
-def _call(call: Any) -> ToolCall:
-    match call:
-        case {"function": {"name": str(name), "arguments": str(text)}}:
-            try:
-                arguments = parse(text)
-            except Malformed as error:
-                raise Malformed("invalid tool call arguments") from error
-            if isinstance(arguments, dict):
-                return ToolCall(ToolCallFunction(name, arguments), str(call.get("id", "")))
-    raise Malformed("invalid tool call arguments")
+def _call(call: wire.ToolCall) -> ToolCall:
+    try:
+        arguments = parse_whole(call.function.arguments)
+    except Malformed as error:
+        raise Malformed("invalid tool call arguments") from error
+    if not isinstance(arguments, dict | None):
+        raise Malformed("invalid tool call arguments")
+    return ToolCall(ToolCallFunction(call.function.name, arguments or {}), call.id)

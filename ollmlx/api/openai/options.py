@@ -9,7 +9,7 @@ from msgspec import UNSET
 from ollmlx.errors import Malformed
 from ollmlx.wire import openai as wire
 from ollmlx.wire.native import Tool
-from ollmlx.wire.responses import Format
+from ollmlx.wire.responses import ResponsesTextFormat
 
 MOST_CHOICES = 128
 """Answers to one request, as in OpenAI's API."""
@@ -71,7 +71,7 @@ def seeds(chosen: dict[str, Any], number: int) -> list[dict[str, Any]]:
     return [{**chosen, "seed": seed + index} for index in range(number)]
 
 
-def format_of(wanted: wire.ResponseFormat | Format, schema: Any) -> Any:
+def format_of(wanted: wire.ResponseFormat | ResponsesTextFormat, schema: Any) -> Any:
     """Ollama's `format`: `json`, a JSON Schema, or a constraint of another kind."""
     kind = wanted.type.strip().lower()
     match kind:

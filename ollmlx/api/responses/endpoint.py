@@ -22,7 +22,7 @@ SEARCH = native.Tool(
     function=native.ToolFunction(
         "web_search",
         "Search the web for current information.",
-        native.ToolParameters(
+        native.ToolFunctionParameters(
             "object",
             required=["query"],
             properties={
@@ -87,12 +87,12 @@ def _native(request: wire.ResponsesRequest, before: list[Any]) -> native.ChatReq
     )
 
 
-def _format(text: wire.Text | None) -> Any:
+def _format(text: wire.ResponsesText | None) -> Any:
     wanted = text.format if text else None
     return chosen.format_of(wanted, wanted.schema_) if wanted else None
 
 
-def _tools(tools: Sequence[wire.Tool]) -> list[native.Tool]:
+def _tools(tools: Sequence[wire.ResponsesTool]) -> list[native.Tool]:
     searches = any(tool.type == SEARCH.function.name for tool in tools)
     found: list[native.Tool] = []
     for tool in tools:
@@ -108,7 +108,7 @@ def _tools(tools: Sequence[wire.Tool]) -> list[native.Tool]:
     return found
 
 
-def _expanded(tool: wire.Tool, prefixes: tuple[str, ...] = ()) -> list[native.Tool]:
+def _expanded(tool: wire.ResponsesTool, prefixes: tuple[str, ...] = ()) -> list[native.Tool]:
     """A tool, or the members of a namespace with its name before theirs."""
     if tool.type == "namespace":
         inner = (f"{tool.name}.", *prefixes) if tool.name else prefixes

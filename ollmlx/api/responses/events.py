@@ -143,7 +143,7 @@ class Telling:
         self._items.append(item)
         return event
 
-    def _call(self, call: openai.CalledTool) -> Events:
+    def _call(self, call: openai.ToolCall) -> Events:
         yield from self._close()
         if self._output.is_search(call):
             yield from self._search(call)
@@ -156,7 +156,7 @@ class Telling:
         yield self._placed(f"{kind}.done", item_id=name, arguments=item.arguments)
         yield self._done(item)
 
-    def _search(self, call: openai.CalledTool) -> Events:
+    def _search(self, call: openai.ToolCall) -> Events:
         item = self._output.search_item(call)
         yield self._placed("response.output_item.added", item=in_order(item))
         yield self._placed("response.web_search_call.in_progress", item_id=item.id)

@@ -5,10 +5,19 @@ from typing import Any
 from ollmlx.api.openai.messages import image_of
 from ollmlx.errors import Malformed
 from ollmlx.wire import responses as wire
-from ollmlx.wire.decode import json_kind, mismatch, parse
+from ollmlx.wire.decode import json_kind, mismatch, parse_whole
 from ollmlx.wire.native import Message, ToolCall, ToolCallFunction
 
-_NO_LIST = "json: cannot unmarshal {} into Go value of type []json.RawMessage"
+_NO_VALUE = "json: cannot unmarshal {} into Go value of type {}"
+_LIST = "[]json.RawMessage"
+_PART = r'struct { Type string "json:\"type\"" }'
+_ITEM = r'struct { Type string "json:\"type\""; Role string "json:\"role\"" }'
+"""What Ollama takes a value for until it knows its type."""
+_PARTS = {
+    "input_text": "ResponsesTextContent",
+    "output_text": "ResponsesOutputTextContent",
+    "input_image": "ResponsesImageContent",
+}
 
 
 def native_messages(request: wire.ResponsesRequest, before: list[Any]) -> list[Message]:
@@ -31,7 +40,7 @@ def input_items(said: Any) -> list[Any]:
             return [{"role": "user", "content": text}]
         case [*items]:
             return items
-    raise Malformed(f"input must be a string or array: {_NO_LIST.format(json_kind(said))}")
+    raise Malformed(f"input must be a string or array: {_no(said, _LIST)}")
 
 
 class _Conversation:
@@ -43,8 +52,7 @@ class _Conversation:
 
     def take(self, index: int, item: Any, following: list[Any]) -> None:
         where = f"input[{index}]: "
-        if not isinstance(item, dict):
-            raise Malformed(f"{where}input item missing required 'type' field")
+        item = _object(item, where, _ITEM)
         kind = _text(item, "type", where) or ("message" if _text(item, "role", where) else "")
         match kind:
             case "message":
@@ -54,7 +62,7 @@ class _Conversation:
             case "function_call_output":
                 self._output(item, where)
             case "reasoning":
-                self._thoughts = _text(item, "encrypted_content", where)
+                self._thoughts = _text(item, "encrypted_content", where, "ResponsesReasoningInput")
             case "web_search_call":
                 pass  # what it found is in the message that follows
             case "":
@@ -96,8 +104,11 @@ class _Conversation:
         last.thinking = message.thinking or last.thinking
 
     def _call(self, item: dict[str, Any], where: str) -> None:
-        function = ToolCallFunction(_text(item, "name", where), _arguments(item, where))
-        call = ToolCall(function, _text(item, "call_id", where))
+        call_id, name, arguments = (
+            _text(item, field, where, "ResponsesFunctionCall")
+            for field in ("call_id", "name", "arguments")
+        )
+        call = ToolCall(ToolCallFunction(name, _arguments(arguments)), call_id)
         if not self.messages or self.messages[-1].role != "assistant":
             self.messages.append(Message("assistant"))
         last = self.messages[-1]
@@ -118,15 +129,14 @@ class _Conversation:
         return thoughts
 
 
-def _arguments(item: dict[str, Any], where: str) -> dict[str, Any]:
-    text = _text(item, "arguments", where)
+def _arguments(text: str) -> dict[str, Any]:
     try:
-        found = parse(text) if text else {}
+        found = parse_whole(text) if text else {}
     except Malformed as error:
         raise Malformed(f"failed to parse function call arguments: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(found, dict | None):
         raise Malformed("failed to parse function call arguments: they are no JSON object")
-    return found
+    return found or {}
 
 
 def _content(value: Any, where: str, name: str) -> tuple[str, list[str]]:
@@ -140,18 +150,17 @@ def _content(value: Any, where: str, name: str) -> tuple[str, list[str]]:
             found = [_part(part, f"{where}{name}[{i}]: ") for i, part in enumerate(parts)]
             texts, images = [text for text, _ in found], [image for _, image in found]
             return "".join(texts), [image for image in images if image]
-    raise Malformed(f"{where}{name} must be a string or array: {_NO_LIST.format(json_kind(value))}")
+    raise Malformed(f"{where}{name} must be a string or array: {_no(value, _LIST)}")
 
 
 def _part(part: Any, where: str) -> tuple[str, str]:
     """A part's text, and its image."""
-    if not isinstance(part, dict):
-        raise Malformed(f"{where}unknown content type: ")
+    part = _object(part, where, _PART)
     match _text(part, "type", where):
-        case "input_text" | "output_text":
-            return _text(part, "text", where), ""
-        case "input_image":
-            url = _text(part, "image_url", where)
+        case "input_text" | "output_text" as kind:
+            return _text(part, "text", where, _PARTS[kind]), ""
+        case "input_image" as kind:
+            url = _text(part, "image_url", where, _PARTS[kind])
             return "", image_of(url) if url else ""
         case "input_file":
             raise Malformed("file inputs are not currently supported")
@@ -159,10 +168,23 @@ def _part(part: Any, where: str) -> tuple[str, str]:
             raise Malformed(f"{where}unknown content type: {kind}")
 
 
-def _text(item: dict[str, Any], name: str, where: str) -> str:
+def _object(value: Any, where: str, kind: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Malformed(f"{where}{_no(value, kind)}")
+    return value
+
+
+def _no(value: Any, kind: str) -> str:
+    return _NO_VALUE.format(json_kind(value), kind)
+
+
+def _text(item: dict[str, Any], name: str, where: str, kind: str = "") -> str:
+    """`kind` is what Ollama calls such an item."""
     value = item.get(name)
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Malformed(f"{where}{mismatch(value, str, f'.{name}')}")
+        raise Malformed(f"{where}{mismatch(value, str, f'{kind}.{name}')}")
     return value

@@ -41,7 +41,7 @@ class Output:
             items.append(message_item(self.message_id, said.content, answer.logprobs))
         return self.completed(items, usage(answer), UNSET)
 
-    def is_search(self, call: openai.CalledTool) -> bool:
+    def is_search(self, call: openai.ToolCall) -> bool:
         return self.searches and call.function.name == "web_search"
 
     @property
@@ -49,7 +49,7 @@ class Output:
         """What Ollama answers where its cloud is switched off, which does the searching."""
         return Forbidden("ollama cloud is disabled: web search is unavailable")
 
-    def search_item(self, call: openai.CalledTool) -> wire.SearchItem:
+    def search_item(self, call: openai.ToolCall) -> wire.SearchItem:
         query = json.loads(call.function.arguments).get("query", "")
         number = self.id.removeprefix("resp_")
         return wire.SearchItem(id=f"ws_{number}_1", action=wire.Search(str(query)))
@@ -86,7 +86,9 @@ class Output:
             tool_choice=asked.tool_choice or "auto",
             truncation=asked.truncation or "disabled",
             parallel_tool_calls=asked.parallel_tool_calls is not False,
-            text=wire.TextEcho((asked.text and asked.text.format) or wire.Format("text")),
+            text=wire.TextEcho(
+                (asked.text and asked.text.format) or wire.ResponsesTextFormat("text")
+            ),
             top_p=_or_one(asked.top_p),
             top_logprobs=asked.top_logprobs,
             temperature=_or_one(asked.temperature),
@@ -98,12 +100,16 @@ class Output:
         )
 
 
+def _format(text: wire.ResponsesText | None) -> wire.ResponsesTextFormat:
+    return (text and text.format) or wire.ResponsesTextFormat("text")
+
+
 def _or_one(value: float | None) -> float | int:
     return 1 if value is None else number(value)
 
 
 def _reasoning(
-    asked: wire.EffortAndSummary | None, missing: UnsetType | None
+    asked: wire.ResponsesReasoning | None, missing: UnsetType | None
 ) -> wire.ReasoningEcho | None:
     if not asked or not (asked.effort or asked.summary):
         return None
@@ -118,7 +124,7 @@ def message_item(name: str, text: str, logprobs: list[native.Logprob]) -> wire.M
     return wire.MessageItem(id=name, content=[wire.Part(text, logprobs=logprobs)])
 
 
-def call_item(name: str, call: openai.CalledTool) -> wire.CallItem:
+def call_item(name: str, call: openai.ToolCall) -> wire.CallItem:
     function = call.function
     return wire.CallItem(id=name, call_id=call.id, name=function.name, arguments=function.arguments)
 
