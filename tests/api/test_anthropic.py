@@ -229,6 +229,7 @@ async def test_anthropics_own_search_is_offered_and_fails_as_without_a_cloud(cli
     ("changes", "message"),
     [
         ({"model": ""}, "model is required"),
+        ({"model": " "}, "model is required"),
         ({"max_tokens": 0}, "max_tokens is required and must be positive"),
         ({"messages": []}, "messages is required"),
         ({"messages": [{"role": "user"}]}, "unexpected end of JSON input"),

@@ -260,6 +260,11 @@ async def test_members_of_a_namespace_have_its_name_before_theirs(echo):
             },
             "image URLs are not currently supported",
         ),
+        (
+            {"tools": [{"type": "function", "name": "f", "parameters": {"type": 5}}]},
+            "failed to unmarshal tool parameters: json: cannot unmarshal number into Go struct"
+            " field ToolFunctionParameters.type of type string",
+        ),
         ({"reasoning": {"effort": "x"}}, 'invalid reasoning value: "x"'),
         ({"tool_choice": {"type": "mcp"}}, "tool_choice must be"),
         ({"text": {"format": {"type": "yaml"}}}, '"yaml" are not supported'),

@@ -25,7 +25,7 @@ _CHARACTERS_A_TOKEN = 4
 
 
 async def messages(engine: Engine, request: wire.MessagesRequest) -> Answer:
-    if not request.model:
+    if not request.model.strip():
         raise Malformed("model is required")
     if request.max_tokens <= 0:
         raise Malformed("max_tokens is required and must be positive")
@@ -41,7 +41,7 @@ async def messages(engine: Engine, request: wire.MessagesRequest) -> Answer:
 
 async def count_tokens(engine: Engine, request: wire.CountTokensRequest) -> Answer:
     """The tokens of the prompt that the model's template makes, and of the pictures in it."""
-    if not request.model:
+    if not request.model.strip():
         raise Malformed("model is required")
     chat = await _native(engine, request, {})
     shown = structs.replace(chat, debug_render_only=True, truncate=False)

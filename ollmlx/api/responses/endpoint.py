@@ -12,6 +12,7 @@ from ollmlx.api.openai.envelope import whole
 from ollmlx.api.responses.events import Telling
 from ollmlx.api.responses.input import native_messages
 from ollmlx.api.responses.output import Output
+from ollmlx.errors import Malformed
 from ollmlx.wire import native
 from ollmlx.wire import responses as wire
 from ollmlx.wire.decode import from_value
@@ -116,5 +117,9 @@ def _expanded(tool: wire.ResponsesTool, prefixes: tuple[str, ...] = ()) -> list[
     name = tool.name
     for prefix in prefixes:
         name = name if name.startswith(prefix) else prefix + name
-    function = {"name": name, "description": tool.description, "parameters": tool.parameters}
-    return [from_value({"type": tool.type, "function": function}, native.Tool)]
+    try:
+        parameters = from_value(tool.parameters, native.ToolFunctionParameters)
+    except Malformed as error:
+        raise Malformed(f"failed to unmarshal tool parameters: {error}") from error
+    function = native.ToolFunction(name, tool.description or "", parameters)
+    return [native.Tool(tool.type, function=function)]
