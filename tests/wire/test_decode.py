@@ -117,6 +117,18 @@ def test_what_cannot_be_read_is_refused_in_gos_words(body, text):
             "ResponsesText.text.format",
             "openai.ResponsesTextFormat",
         ),
+        (
+            MessagesRequest,
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
+            "MessagesRequest.messages.text",
+            "string",
+        ),
+        (
+            MessagesRequest,
+            {"messages": [{"role": "user", "content": 5}]},
+            "MessagesRequest.messages",
+            "[]anthropic.ContentBlock",
+        ),
         (MessagesRequest, {"metadata": 5}, "MessagesRequest.metadata", "anthropic.Metadata"),
         (
             ChatRequest,
