@@ -13,6 +13,8 @@ class OllmlxError(Exception):
     """Anything ollmlx refuses or fails to do; `str` of it is the text a client sees."""
 
     status = 500
+    in_stream = False
+    """Raised where Ollama streams already: before the first frame it labels such errors less."""
 
 
 class BadRequest(OllmlxError):

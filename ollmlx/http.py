@@ -167,7 +167,8 @@ def _failure(error: OllmlxError, dialect: Dialect) -> tuple[Head, bytes]:
         dialect = "native"  # Ollama fails before it looks which API was meant
     body = encode(_told(error, dialect))
     if dialect == "native" or isinstance(error, Malformed):
-        return Head(error.status, [("Content-Type", JSON)]), body
+        label = PLAIN_JSON if error.in_stream else JSON
+        return Head(error.status, [("Content-Type", label)]), body
     return Head(error.status, [("Content-Type", PLAIN_JSON)]), body + b"\n"
 
 

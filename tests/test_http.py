@@ -232,6 +232,20 @@ async def test_a_wrong_request_gets_the_error_of_ollama(client, path, body, stat
     assert (response.status_code, response.json()) == (status, {"error": error})
 
 
+async def test_a_refusal_has_the_type_of_what_ollama_was_about_to_answer(client):
+    for fields, kind in (
+        ({"format": "xml"}, "application/json"),
+        ({"format": "xml", "stream": False}, "application/json; charset=utf-8"),
+        ({"options": {"top_k": "a"}}, "application/json; charset=utf-8"),
+    ):
+        for path, text in (
+            ("chat", {"messages": [{"role": "user"}]}),
+            ("generate", {"prompt": "x"}),
+        ):
+            refused = await client.post(f"/api/{path}", json={"model": "echo", **text, **fields})
+            assert (refused.status_code, refused.headers["Content-Type"]) == (500, kind)
+
+
 async def test_an_error_after_the_first_line_is_the_last_line(client):
     response = await chat(client, "a?")
     assert response.status_code == 200

@@ -1,6 +1,7 @@
 """What an operation answers with: one document, or a stream of them."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,6 +41,16 @@ class Stream:
 
 
 Answer = Whole | Stream
+
+
+@contextmanager
+def streaming(stream: bool | None) -> Iterator[None]:
+    """Where Ollama has begun to answer, by a stream unless the client does not want one."""
+    try:
+        yield
+    except OllmlxError as error:
+        error.in_stream = stream is not False
+        raise
 
 
 def notes() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """POST /api/embed, /api/embeddings and /v1/embeddings."""
 
+import asyncio
 import base64
 import time
 from collections.abc import Callable, Sequence
@@ -9,14 +10,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ollmlx import gguf
 from ollmlx.api import options, requests
 from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
 from ollmlx.api.openai.envelope import whole
 from ollmlx.api.tokens import are_tokens, check_tokens
 from ollmlx.engine.process import ModelProcess
-from ollmlx.errors import BadRequest, Malformed, NotFound
+from ollmlx.errors import BadRequest, Malformed, NotFound, OllmlxError
 from ollmlx.store.golang import quoted
+from ollmlx.store.model import Model
 from ollmlx.wire import openai as wire
 from ollmlx.wire.embeddings import (
     EmbeddingRequest,
@@ -67,7 +70,7 @@ async def _embedded(
 
 
 async def embeddings(engine: Engine, request: EmbeddingRequest) -> Answer:
-    """The deprecated twin: one text, raw numbers."""
+    """The deprecated twin: one text whole, its numbers as Ollama's old runner gave them."""
     if not request.model.strip():
         raise BadRequest("model is required")
     model = await requests.find(engine, request.model, _missing(request.model))
@@ -75,9 +78,33 @@ async def embeddings(engine: Engine, request: EmbeddingRequest) -> Answer:
     async with requests.lend(engine, model, merged, request.keep_alive) as process:
         if not request.prompt:
             return Whole(EmbeddingResponse([]))
-        tokens = await _tokens(process, [request.prompt], process.info.num_ctx, truncate=True)
-        (vector,) = await _vectors(process, tokens)
-    return Whole(EmbeddingResponse([float(x) for x in vector]))
+        try:
+            tokens = await _tokens(process, [request.prompt], process.info.num_ctx, truncate=False)
+        except BadRequest as error:
+            raise OllmlxError(str(error)) from error
+        vectors = await _vectors(process, tokens)
+    if not await asyncio.to_thread(_was_raw, model):
+        vectors = normalised(vectors)
+    return Whole(EmbeddingResponse([float(x) for x in vectors[0]]))
+
+
+def _was_raw(model: Model) -> bool:
+    """Whether Ollama's old runner left this model's vectors as long as they came.
+
+    Source: `legacyEmbeddingsWereRaw` in `llm/llama_server.go`.
+    """
+    if model.format != "gguf":
+        return True
+    header = gguf.header(model.path)
+    if header.key("pooling_type") is None:
+        return False
+    match header.arch:
+        case "bert":
+            other = (header.text("tokenizer.ggml.model") or "bert") != "bert"
+            return other or not header.key("normalize_embeddings", True)
+        case "nomic-bert" | "nomic-bert-moe":
+            return not header.key("normalize_embeddings", False)
+    return False
 
 
 async def openai_embeddings(engine: Engine, request: wire.EmbedRequest) -> Answer:

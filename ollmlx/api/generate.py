@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec import structs, to_builtins
 
 from ollmlx.api import images, options, requests, writing
-from ollmlx.api.answers import Answer, Stream, Whole, note
+from ollmlx.api.answers import Answer, Stream, Whole, note, streaming
 from ollmlx.api.demands import answer_grammar
 from ollmlx.api.engine import Engine
 from ollmlx.api.requests import Think
@@ -134,13 +134,15 @@ async def generations(
             yield _generation(request, debug_info=DebugInfo(prompt, len(request.images)))
             return
         media = [looked[image] for image in request.images]
-        tokens = await writing.read(process, prompt, request.raw, media)
-        grammar = await asyncio.to_thread(answer_grammar, request.format, Demand(), template, ())
-        what = _writing(request, tokens, media, merged, grammar)
         parser = ReplyParser.plain() if request.raw else ReplyParser(template, (), think, prompt)
-        async with aclosing(writing.write(process, what, parser)) as chunks:
-            async for chunk in chunks:
-                yield _generated(request, chunk, started, loaded)
+        with streaming(request.stream):
+            tokens = await writing.read(process, prompt, request.raw, media)
+            asked = (request.format, Demand(), template, ())
+            grammar = await asyncio.to_thread(answer_grammar, *asked)
+            what = _writing(request, tokens, media, merged, grammar)
+            async with aclosing(writing.write(process, what, parser)) as chunks:
+                async for chunk in chunks:
+                    yield _generated(request, chunk, started, loaded)
 
 
 async def _generation_prompt(
@@ -217,16 +219,16 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
             return
         if prompt.dropped:
             note("Ollmlx-Dropped-Messages", str(prompt.dropped))
-        whole = to_builtins(request.tools)
-        grammar = await asyncio.to_thread(answer_grammar, request.format, demand, template, whole)
-        what = _writing(request, prompt.tokens, prompt.media, merged, grammar)
         called = () if demand.choice == "none" else tools
-        parser = ReplyParser(template, called, think, prompt.text)
-        calls = 0
-        async with aclosing(writing.write(process, what, parser)) as chunks:
-            async for chunk in chunks:
-                yield _chatted(request, chunk, started, loaded, calls)
-                calls += len(chunk.parts.tool_calls)
+        parser, calls = ReplyParser(template, called, think, prompt.text), 0
+        with streaming(request.stream):
+            asked = (request.format, demand, template, to_builtins(request.tools))
+            grammar = await asyncio.to_thread(answer_grammar, *asked)
+            what = _writing(request, prompt.tokens, prompt.media, merged, grammar)
+            async with aclosing(writing.write(process, what, parser)) as chunks:
+                async for chunk in chunks:
+                    yield _chatted(request, chunk, started, loaded, calls)
+                    calls += len(chunk.parts.tool_calls)
 
 
 class _Prompt(NamedTuple):

@@ -2,7 +2,7 @@
 
 from ollmlx.cli.commands import COMMANDS, ROOT_FLAGS, Command, find, shown
 from ollmlx.cli.flags import HELP, Flag, Words
-from ollmlx.cli.terminal import program, say
+from ollmlx.cli.terminal import program, say, tell
 
 TITLE = "Large language models inside Jupyter, behind the Ollama API"
 
@@ -14,7 +14,7 @@ def help_about(words: Words) -> None:
         say(page(command), end="")
     else:
         topic = " ".join(f"`{word}`" for word in words.arguments)
-        say(f"Unknown help topic [{topic}]\n{_usage()}", end="")
+        tell(f"Unknown help topic [{topic}]\n{_usage()}", end="")
 
 
 def overview() -> str:

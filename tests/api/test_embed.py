@@ -39,3 +39,14 @@ def test_a_window_without_room_for_a_token_is_refused(client, toy_bert: Path, nu
 def test_what_may_not_be_cut_is_refused(client, toy_bert: Path):
     with pytest.raises(ollama.ResponseError, match="input length exceeds the context length"):
         client.embed(str(toy_bert), QUESTION, truncate=False, options={"num_ctx": 3})
+
+
+def test_the_old_endpoint_answers_vectors_of_length_one_where_ollamas_runner_did(client, toy_bert):
+    (new,) = client.embed(str(toy_bert), QUESTION).embeddings
+    assert client.embeddings(str(toy_bert), QUESTION).embedding == pytest.approx(new, abs=1e-6)
+
+
+def test_the_old_endpoint_cuts_no_text(client, toy_bert):
+    with pytest.raises(ollama.ResponseError, match="input length exceeds") as refused:
+        client.embeddings(str(toy_bert), QUESTION, options={"num_ctx": 4})
+    assert refused.value.status_code == 500

@@ -92,7 +92,7 @@ def test_help_and_no_words_at_all_list_the_commands(capsys):
     assert "  pull      Pull a model from a registry\n" in overview
     assert "launch" not in overview
     run(["help", "nope"])
-    assert capsys.readouterr().out.startswith("Unknown help topic [`nope`]\nUsage:\n")
+    assert capsys.readouterr().err.startswith("Unknown help topic [`nope`]\nUsage:\n")
 
 
 def test_other_programs_are_not_set_up():
