@@ -1,7 +1,7 @@
 /** The API of the server that this page comes from, with the page's own authentication. */
 
 const FIRST_WAIT_MS = 1000;
-const LONGEST_WAIT_MS = 30000;
+const LONGEST_WAIT_MS = 10_000; // somebody may be watching a server start
 export const ABSENT =
   "This Jupyter server runs without ollmlx.  Switch it on with " +
   "`jupyter server extension enable jupyter_ext`, and start the server again.";

@@ -48,10 +48,10 @@ class OfFrame:
         A column that is there already keeps its name, and the new one gets `_answer` behind, and a
         number if that is taken, too.
         """
+        from ollmlx.batch.frames import table
         from ollmlx.batch.mapping import map as ask
 
-        answers = ask(self._frame, prompt, schema, **how)
-        new = answers.to_frame() if hasattr(answers, "to_frame") else answers
+        new = ask(table(self._frame, wide=True), prompt, schema, **how)
         names = _free(new.columns, self._frame.columns)
         if type(self._frame).__module__.startswith("pandas"):
             # Row by row: labels of an index may be there twice, and `join` would multiply them.

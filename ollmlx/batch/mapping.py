@@ -1,6 +1,7 @@
 """`ollmlx.map`: one question about many rows, as many at once as the server answers."""
 
 import asyncio
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import ollama
 from ollama import ChatResponse
 
 from ollmlx.batch.beside import run_beside
-from ollmlx.batch.frames import Outcome, table
+from ollmlx.batch.frames import Outcome, Table, table
 from ollmlx.batch.kept import OF_THIS_KERNEL, InFile, Kept, keys
 from ollmlx.batch.progress import Bar, drawn, duration, new_bar
 from ollmlx.batch.questions import Prompt, questions
@@ -74,7 +75,7 @@ def map(
     Raises `NoServer`, `BadRequest` for rows and prompts that do not fit, `NotFound`-like
     `ollama.ResponseError` for a model that is not there, and `Stopped`.
     """
-    wanted, given = shape(schema), table(rows)
+    wanted, given = shape(schema), rows if isinstance(rows, Table) else table(rows)
     if parallel < 0 or retries < 0:
         raise BadRequest("parallel and retries are numbers from 0 up")
     if not request.keys().isdisjoint(_OURS):
@@ -231,6 +232,14 @@ class _Refused(OllmlxError):
     """The server refused one row."""
 
 
+def _depth() -> int:
+    """How far away the caller's own line is, as `warnings.warn` counts from the caller of this."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals["__name__"].startswith("ollmlx."):
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
 def _warn(outcomes: Sequence[Outcome]) -> None:
     failed = {number: o.error for number, o in enumerate(outcomes) if o.error}
     if failed:
@@ -239,5 +248,5 @@ def _warn(outcomes: Sequence[Outcome]) -> None:
             f"{len(failed)} of {len(outcomes)} rows failed, the first is row {first}: "
             f"{failed[first]}; the same call asks for these again",
             RowsFailed,
-            stacklevel=3,
+            stacklevel=_depth(),
         )

@@ -43,6 +43,7 @@ def load(session: Session, given: Namespace) -> None:
     with Client() as client:
         client.generate(model=given.model, prompt="", keep_alive=given.keep_alive)
     session.model = given.model
+    say(f"loaded {given.model}")
 
 
 def stop(session: Session, given: Namespace) -> None:

@@ -56,6 +56,8 @@ def convert(session: Session, given: Namespace) -> None:
 
 def serve(session: Session, given: Namespace) -> None:
     """What it starts is found by everything in this kernel, and by what the kernel starts."""
+    if not 0 <= given.port < 65536:
+        raise Misused("--port is a number from 0, which is any free one, to 65535")
     if given.stop:
         _stop(session)
     elif there := _answering():

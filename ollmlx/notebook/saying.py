@@ -1,6 +1,7 @@
 """What commands show: tables, sentences, and errors in one line."""
 
 import html
+import json
 import os
 import re
 import sys
@@ -16,7 +17,9 @@ from ollmlx.errors import OllmlxError
 from ollmlx.notebook.errors import Failed, Shown
 
 # What Markdown would take for marks of its own in a name.
-_MARKS = re.compile(r"([\\`*_\[\]|~$!])")
+_MARKS = re.compile(r"([\\`*_\[\]|~!]|^[#+-])", re.MULTILINE)
+_DOLLAR = "<span>&#36;</span>"
+"""JupyterLab typesets what lies between two of `\\$`, too."""
 
 
 @contextmanager
@@ -29,13 +32,21 @@ def told_briefly() -> Iterator[None]:
     except OllmlxError as error:
         raise Failed(str(error)) from error
     except (ollama.ResponseError, ollama.RequestError) as error:
-        raise Failed(error.error) from error
+        raise Failed(_within(error.error)) from error
     except (ConnectionError, httpx.ConnectError) as error:
         # The ollama package's own words send people to ollama.com for a download.
         place = os.environ.get("OLLMLX_HOST", "the address it had a moment ago")
         raise Failed(f"no server answers at {place}") from error
     except httpx.HTTPError as error:
         raise Failed(f"the answer broke off: {str(error) or type(error).__name__}") from error
+
+
+def _within(text: str) -> str:
+    """The message of an error that came as JSON, as engines word theirs."""
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text
 
 
 def show(bundle: dict[str, str]) -> None:
@@ -52,8 +63,8 @@ def say(text: str) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:
     """As MIME types.  Whatever a cell holds, it is text: names come from strangers."""
-    lines = [columns, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    lines = [columns, *rows] if any(columns) else rows
+    widths = [max((len(line[i]) for line in lines), default=0) for i in range(len(columns))]
     plain = [
         "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
         for line in lines
@@ -70,7 +81,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 def literal(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
     escaped = _MARKS.sub(r"\\\1", html.escape(text, quote=False))
-    return "<br>".join(escaped.splitlines())
+    return "<br>".join(escaped.replace("$", _DOLLAR).splitlines())
 
 
 def code(text: str, most: int = 200) -> str:

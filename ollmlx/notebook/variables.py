@@ -82,7 +82,10 @@ def _file(name: str) -> Any:
     try:
         return json.loads(Path(name).expanduser().read_text())
     except OSError as error:
-        raise Misused("neither a variable nor a file with a JSON Schema") from error
+        raise Misused(
+            "neither a variable nor a file with a JSON Schema; a type like list[int] goes into a "
+            "variable first"
+        ) from error
     except ValueError as error:
         raise Misused(f"not JSON: {error}") from error
 

@@ -19,8 +19,8 @@ class ModelManager(Carrier):
                 models = client.list().models
         except TROUBLES as error:
             return f"*{inert(words(error))}*"
-        rows = [f"| {_cell(model.model or '')} | {model.size or 0} |" for model in models]
-        return inert("\n".join(["| Model | Bytes |", "|---|--:|", *rows]))
+        rows = [f"| {_cell(m.model or '')} | {(m.size or 0) / 1e6:,.0f} MB |" for m in models]
+        return inert("\n".join(["| Model | Size |", "|---|--:|", *rows]))
 
 
 def _cell(text: str) -> str:

@@ -126,14 +126,25 @@ def test_a_row_that_fails_is_told_and_asked_again_alone(server: StandIn):
 
     server.script = script
     frame = pd.DataFrame({"text": ["a", "b"]})
-    with pytest.warns(RowsFailed, match="1 of 2 rows failed, the first is row 1: too long"):
+    first = "1 of 2 rows failed, the first is row 1: too long"
+    with pytest.warns(RowsFailed, match=first) as warned:
         done = frame.ollmlx.map("{text}", {"type": "object"}, model="m")
+    assert warned[0].filename == __file__  # the line that asked, not one of ours
     assert list(done["error"].fillna("")) == ["", "too long"]
     failing.clear()
     asked = len(server.asked)
     done = frame.ollmlx.map("{text}", {"type": "object"}, model="m")
     assert list(done["length"]) == [1, 1]
     assert len(server.asked) == asked + 1
+
+
+@pytest.mark.parametrize("frames", [pd, pl])
+def test_a_frame_has_a_column_of_errors_even_where_every_row_failed(server: StandIn, frames: Any):
+    server.script = lambda request: {"status": 400, "error": "too long"}
+    with pytest.warns(RowsFailed, match="2 of 2 rows failed"):
+        done = frames.DataFrame({"text": ["a", "b"]}).ollmlx.map("{text}", model="m")
+    assert list(done.columns) == ["text", "answer", "error"]
+    assert list(done["error"]) == ["too long", "too long"]
 
 
 def test_what_may_pass_is_tried_again(server: StandIn):

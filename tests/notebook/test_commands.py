@@ -1,5 +1,6 @@
 """The commands of `%ollmlx` that change and measure."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -75,6 +76,14 @@ def test_names_and_answers_are_text_in_tables_whatever_they_hold():
     assert evil in bundle["text/plain"]
 
 
+def test_prices_and_marks_of_headings_are_text_in_tables_too():
+    shown = table("# Is it $5 or $6?", ["", ""], [["+ $7", "$8"]])
+    dollar = "<span>&#36;</span>"
+    assert shown["text/markdown"].startswith(rf"\# Is it {dollar}5 or {dollar}6?")
+    assert rf"| \+ {dollar}7 | {dollar}8 |" in shown["text/markdown"]
+    assert shown["text/plain"] == "# Is it $5 or $6?\n\n+ $7  $8"
+
+
 @pytest.mark.parametrize("text", ["a`b", "``", "", "x\ny" * 300])
 def test_a_code_span_holds_any_text(text: str):
     span = code(text)
@@ -137,6 +146,18 @@ def test_a_server_that_cannot_start_says_why(
     monkeypatch.setenv("OLLAMA_NUM_PARALLEL", "many")
     with pytest.raises(Failed, match=r"did not start: .*OLLAMA_NUM_PARALLEL must be a whole"):
         run(shell, "serve")
+
+
+def test_a_port_that_cannot_be_is_refused(shell: InteractiveShell):
+    with pytest.raises(Misused, match="--port is a number from 0"):
+        run(shell, "serve --port 65536")
+
+
+def test_an_error_within_json_is_told_without_its_braces(shell: InteractiveShell, server: StandIn):
+    inner = json.dumps({"error": {"code": 400, "message": "no pictures"}})
+    server.script = lambda request: {"error": inner, "status": 400}
+    with pytest.raises(Failed, match=r"^no pictures$"):
+        shell.run_cell_magic("ollmlx", "m", "Hello")
 
 
 def test_converting_what_is_not_there_says_so(shell: InteractiveShell, server: StandIn):

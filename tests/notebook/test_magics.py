@@ -153,8 +153,11 @@ def test_the_listings_name_the_models_and_the_server(
     assert "for ever" in said
 
 
-def test_load_and_unload_ask_for_no_text(shell: InteractiveShell, server: StandIn):
+def test_load_and_unload_ask_for_no_text(
+    shell: InteractiveShell, server: StandIn, capsys: pytest.CaptureFixture[str]
+):
     shell.run_line_magic("ollmlx", "load m")
+    assert capsys.readouterr().out == "loaded m\n"
     shell.run_line_magic("ollmlx", "stop")
     assert [(r["path"], r["model"], r.get("keep_alive")) for r in server.asked] == [
         ("generate", "m", None),

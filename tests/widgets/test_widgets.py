@@ -164,7 +164,7 @@ def test_another_server_is_found_when_one_is_lost(monkeypatch: pytest.MonkeyPatc
 
 def test_a_page_without_widgets_reads_a_table(server: StandIn):
     bundle, _ = ModelManager(server.url)._repr_mimebundle_()
-    assert bundle["text/markdown"] == "| Model | Bytes |\n|---|--:|\n| `m:1b` | 2000000 |"
+    assert bundle["text/markdown"] == "| Model | Size |\n|---|--:|\n| `m:1b` | 2 MB |"
     assert "application/vnd.jupyter.widget-view+json" in bundle
 
 

@@ -99,7 +99,11 @@ export function converting(row, { name: model, details }, format, begin) {
     panel.close();
     begin(job(kind.value, model, name.value.trim(), level.value));
   };
-  name.addEventListener("keydown", (event) => event.key === "Enter" && go());
+  name.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault(); // the button that gets the focus back would take it for a click
+    go();
+  });
   const panel = open(
     row,
     `Convert ${model}`,

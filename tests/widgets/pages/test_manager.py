@@ -179,6 +179,7 @@ def make(models: Locator, source: str, kind: str, level: str, name: str) -> None
     panel.get_by_label("Quantisation").select_option(level)
     panel.get_by_label("Name").fill(name)
     panel.get_by_label("Name").press("Enter")
+    expect(panel).to_have_count(0)
     job = listed(models, "Jobs").filter(has_text=name)
     expect(job.get_by_role("progressbar")).to_be_visible()
     expect(job).to_contain_text("done", timeout=60_000)
