@@ -5,6 +5,8 @@ The same for both engines.  https://github.com/guidance-ai/llguidance
 
 import json
 import re
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -39,32 +41,43 @@ def first_words(problem: str) -> str:
     return problem.partition("\n<")[0].strip()
 
 
+def begin(make: Callable[[], LLTokenizer]) -> Future[LLTokenizer]:
+    """Make a vocabulary's tokenizer beside what its model still has to load.
+
+    It takes half a second for 128,000 tokens, and llguidance keeps Python's lock for all of it, so
+    that running answers would stand still, whichever thread makes it with the first grammar.
+    """
+    pool = ThreadPoolExecutor(1, "grammars")
+    try:
+        return pool.submit(make)
+    finally:
+        pool.shutdown(wait=False)
+
+
 class Matcher:
     """One answer's way through a grammar."""
 
     finished: bool
     """Whether the answer is complete, so that only an end token may follow."""
+    words: NDArray[np.uint32]
+    """What `find` found: a bit a token of the vocabulary, the lowest first."""
 
     def __init__(self, tokenizer: LLTokenizer, grammar: str, num_vocab: int) -> None:
         """`num_vocab` is the width of the logits.  Raises `BadRequest` for a bad grammar."""
         self._matcher = _compiled(tokenizer, grammar).deep_copy()
         self._shared = min(tokenizer.vocab_size, num_vocab)
-        self._words = np.zeros((tokenizer.vocab_size + 31) // 32, np.uint32)
+        self.words = np.zeros((tokenizer.vocab_size + 31) // 32, np.uint32)
         self._num_vocab = num_vocab
-        self._fresh = False
+        self._fresh = self._counted = False
         self._few: NDArray[np.intp] | None = None
         self.finished = self._matcher.is_stopped()
 
     def find(self) -> None:
         """Find what may come next.  Raises `BadRequest` where the grammar is too complex."""
-        if self._fresh:
-            return
-        self._matcher.unsafe_compute_mask_ptr(self._words.ctypes.data, self._words.nbytes)
+        if not self._fresh:
+            self._matcher.unsafe_compute_mask_ptr(self.words.ctypes.data, self.words.nbytes)
+            self._fresh, self._counted = True, False
         self._check()
-        bits = self._bits()
-        few = _FEW * np.count_nonzero(bits) <= self._shared
-        self._few = np.flatnonzero(bits) if few else None
-        self._fresh = True
 
     def allowed(self) -> NDArray[np.bool_]:
         """Which token may come next, over `num_vocab`; only end tokens when finished.
@@ -79,18 +92,22 @@ class Matcher:
     def few(self) -> NDArray[np.intp] | None:
         """The same as token ids where they are few, else None.  Raises as `find` does."""
         self.find()
+        if not self._counted:
+            bits = self._bits()
+            few = _FEW * np.count_nonzero(bits) <= self._shared
+            self._few, self._counted = np.flatnonzero(bits) if few else None, True
         return self._few
 
     def among(self, tokens: NDArray[np.intp]) -> NDArray[np.intp]:
         """Those of some tokens that may come next.  Raises as `find` does."""
         self.find()
         known = tokens[tokens < self._shared]
-        bits = self._words[known >> 5] >> (known & 31).astype(np.uint32) & 1
+        bits = self.words[known >> 5] >> (known & 31).astype(np.uint32) & 1
         kept: NDArray[np.intp] = known[bits.astype(np.bool_)]
         return kept
 
     def _bits(self) -> NDArray[np.bool_]:
-        bits = np.unpackbits(self._words.view(np.uint8), bitorder="little")
+        bits = np.unpackbits(self.words.view(np.uint8), bitorder="little")
         return bits[: self._shared].view(np.bool_)  # numpy searches bytes 30 times as slowly
 
     def consume(self, token: int) -> None:

@@ -3,9 +3,12 @@
 import json
 from collections import defaultdict
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
+from llguidance import LLTokenizer
 
 from ollmlx.engine.backend import load
 from ollmlx.engine.formats import from_format
@@ -16,6 +19,8 @@ from ollmlx.engine.jobs import (
     LoadOptions,
     Sampling,
 )
+from ollmlx.engine.llama.model import Model
+from ollmlx.engine.mlx.vocabulary import Vocabulary
 from ollmlx.errors import BadRequest, LoadFailed
 from tests.engine.answers import Answer
 from tests.engine.answers import answer as ask
@@ -213,6 +218,27 @@ def test_a_grammar_survives_a_shift(random_toy: Open) -> None:
     schema = {"type": "array", "items": {"enum": [True]}, "minItems": 40, "maxItems": 40}
     wanted = job(backend, max_tokens=2000, grammar=from_format(schema))
     assert json.loads(ask(backend, wanted).text) == [True] * 40
+
+
+def test_what_grammars_need_is_begun_with_the_load_and_nobody_waits_for_it(
+    random_toy: Open, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, wanted = Event(), Event()
+    owner = Model if kind == "gguf" else Vocabulary
+    plain = owner._read_grammars
+
+    def slow(self: Any) -> LLTokenizer:
+        begun.set()
+        assert wanted.wait(60)
+        return plain(self)
+
+    monkeypatch.setattr(owner, "_read_grammars", slow)  # a toy's is made before one can look
+    backend = random_toy()
+    assert begun.wait(60)
+    assert len(ask(backend, job(backend, max_tokens=5)).tokens) == 5
+    wanted.set()
+    grammar = from_format({"type": "choice", "choices": ["yes", "no"]})
+    assert ask(backend, job(backend, grammar=grammar)).text in {"yes", "no"}
 
 
 def test_a_prompt_that_does_not_fit_fails_its_job_alone(random_toy: Open) -> None:

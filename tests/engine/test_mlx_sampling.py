@@ -3,10 +3,25 @@
 import mlx.core as mx
 import numpy as np
 import pytest
+from llguidance import LLTokenizer
 
+from ollmlx.engine.formats import from_format
+from ollmlx.engine.grammar import Matcher
 from ollmlx.engine.jobs import Sampling
-from ollmlx.engine.mlx.sampling import Draw, Penalties, Recorder, Widened, greedy, sampler_for
+from ollmlx.engine.mlx.sampling import (
+    Constraint,
+    Draw,
+    Masks,
+    Penalties,
+    Recorder,
+    Widened,
+    greedy,
+    sampler_for,
+)
+from ollmlx.errors import OllmlxError
 
+CHOICES = [["ab", "bc"], ["ax", "ay"], ["zz"]]
+END = 256
 CHANCES = np.array([0.05, 0.4, 0.02, 0.2, 0.15, 0.1, 0.08])
 
 
@@ -136,3 +151,81 @@ def test_a_recorder_answers_step_by_step() -> None:
         (b"3", pytest.approx(np.log(0.2), abs=1e-4)),
     ]
     assert recorder.take(1).logprob > np.log(0.4)
+
+
+# -- grammars --------------------------------------------------------------------------------------
+
+
+class Rows:
+    """Constrained rows of a batch, each a token a byte, stepped as mlx-lm does."""
+
+    def __init__(self, num_vocab: int) -> None:
+        self._num_vocab, self.masks = num_vocab, Masks(num_vocab)
+
+    def join(self, grammar: str) -> Constraint:
+        matcher = Matcher(LLTokenizer("byte"), grammar, self._num_vocab)
+        return Constraint(matcher, frozenset({END}), self.masks)
+
+    def step(self, row: Constraint) -> list[int]:
+        """Tokens that may come next."""
+        logits = row(mx.array([0]), mx.zeros((1, self._num_vocab)))
+        assert logits.shape == (1, self._num_vocab)
+        return np.flatnonzero(np.isfinite(np.array(logits[0]))).tolist()
+
+
+def _sample(row: Constraint, token: int) -> None:
+    row.watching(lambda logprobs: mx.array([token]))(mx.zeros((1, 1)))
+
+
+def _ids(text: str) -> list[int]:
+    return sorted(text.encode())
+
+
+@pytest.mark.parametrize("num_vocab", [200, 262, 512])
+def test_masks_of_a_batch_are_each_rows_own(num_vocab: int) -> None:
+    batch = Rows(num_vocab)
+    rows = [batch.join(from_format({"type": "choice", "choices": c})) for c in CHOICES]
+    assert [batch.step(row) for row in rows] == [_ids("ab"), _ids("a"), _ids("z")]
+    for row, token in zip(rows, b"baz", strict=True):
+        _sample(row, token)
+    assert [batch.step(row) for row in rows] == [_ids("c"), _ids("xy"), _ids("z")]
+
+
+def test_masks_of_a_batch_travel_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, sent = Rows(300), list[int]()
+    rows = [batch.join(from_format({"type": "choice", "choices": c})) for c in CHOICES]
+    for row, token in zip(rows, b"baz", strict=True):
+        batch.step(row)
+        _sample(row, token)
+    plain = Masks._unpacked
+    monkeypatch.setattr(  # nothing else shows what went to the device
+        Masks, "_unpacked", lambda self, words: sent.append(len(words)) or plain(self, words)
+    )
+    late = batch.join(from_format("json"))
+    assert batch.step(late) == _ids("{")
+    for row in rows:
+        batch.step(row)
+    assert sent == [1, 3]
+
+
+def test_a_token_that_will_not_be_used_is_not_taken() -> None:
+    batch = Rows(300)
+    row, other = (batch.join(from_format({"type": "choice", "choices": ["abc"]})) for _ in "12")
+    for each in (row, other):
+        batch.step(each)
+        _sample(each, ord("a"))
+    row.forget()
+    assert batch.step(other) == _ids("b")
+    assert batch.step(row) == _ids("a")
+
+
+def test_a_row_that_fails_or_ends_leaves_its_neighbours_their_masks() -> None:
+    batch = Rows(300)
+    rows = [batch.join(from_format({"type": "choice", "choices": ["abc"]})) for _ in range(3)]
+    for row, token in zip(rows, (ord("x"), END, ord("a")), strict=True):
+        batch.step(row)
+        _sample(row, token)
+    with pytest.raises(OllmlxError, match="grammar failed"):
+        batch.step(rows[0])
+    assert len(batch.step(rows[1])) == 300
+    assert batch.step(rows[2]) == _ids("b")

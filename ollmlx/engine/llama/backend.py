@@ -129,6 +129,7 @@ class LlamaCppBackend:
 
     def _open_scheduler(self) -> bool:
         """Returns whether answers may go on past a full window."""
+        self._model.begin_grammars()
         slots = min(self._options.num_parallel, _MOST_SEQUENCES)
         on_gpu = llama.llama_supports_gpu_offload() and self._options.num_gpu != 0
         in_order = not (on_gpu or self._model.recurrent)

@@ -4,6 +4,7 @@ import ctypes
 import os
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from llguidance import LLTokenizer
 from llguidance.llamacpp import lltokenizer_from_vocab
 
 from ollmlx.engine.backend import Report
+from ollmlx.engine.grammar import begin
 from ollmlx.engine.jobs import LoadOptions
 from ollmlx.engine.llama.log import log
 from ollmlx.engine.llama.published import senses as llama_published_senses
@@ -37,6 +39,7 @@ class Model:
         log().clear()
         llama.llama_backend_init()
         self.path = path
+        self._grammars: Future[LLTokenizer] | None = None
         if not Path(path).is_file():
             raise LoadFailed(f"unable to load model: {path}: no such file")
         view = llama_published_text.view(path)
@@ -53,6 +56,8 @@ class Model:
 
     def close(self) -> None:
         """Free the weights, and with them the adapters."""
+        if self._grammars:
+            wait([self._grammars])  # it reads the vocabulary
         if self.handle:
             llama.llama_model_free(self.handle)
             self.handle = None
@@ -121,9 +126,16 @@ class Model:
         """A token's text, empty for no token (-1)."""
         return self.piece(token).decode("utf-8", "replace") if token >= 0 else ""
 
-    @cached_property
+    def begin_grammars(self) -> None:
+        self._grammars = begin(self._read_grammars)
+
+    @property
     def grammar_tokenizer(self) -> LLTokenizer:
-        """This vocabulary as llguidance wants it: half a second, so made when first needed."""
+        """This vocabulary as llguidance wants it, once `begin_grammars` was called."""
+        assert self._grammars
+        return self._grammars.result()
+
+    def _read_grammars(self) -> LLTokenizer:
         with warnings.catch_warnings():
             # llguidance 1.9 calls llama_token_get_attr, which llama-cpp-python 0.3.36 deprecates.
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -63,7 +63,7 @@ class Sampler:
         """Find what the grammar allows next, while the device still computes the logits."""
         if self._matcher:
             with suppress(OllmlxError):  # told by `choose`: a matcher that failed stays so
-                self._matcher.find()
+                self._matcher.few()
 
     def choose(self, context: Context, row: int) -> Choice:
         """Take the next token from a row of logits.  Raises `OllmlxError` if the grammar fails."""

@@ -36,7 +36,7 @@ from ollmlx.engine.mlx.folder import REFUSALS, context_limit, has_eyes, load_wei
 from ollmlx.engine.mlx.prefixes import Cache, Prefixes, common
 from ollmlx.engine.mlx.ranking import RANKING, judge
 from ollmlx.engine.mlx.rows import Row
-from ollmlx.engine.mlx.sampling import Widened
+from ollmlx.engine.mlx.sampling import Masks, Widened
 from ollmlx.engine.mlx.vocabulary import Vocabulary
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 
@@ -78,6 +78,7 @@ class MlxBackend:
         self._judge = judge(folder, config, self._words)
         self._embedder = Embedder(self._model, folder, self._judge, num_ctx, options.num_batch)
         self._options = options
+        self._masks = Masks(num_vocab)
         self._waiting: deque[Row] = deque()
         self._live: dict[int, Row] = {}
         self._events: list[Delta | Embedded | Failed] = []
@@ -101,7 +102,7 @@ class MlxBackend:
         try:
             if job.media and self._sight is None:
                 raise BadRequest(self._blind)
-            self._waiting.append(Row(job, self._words, self.info.num_ctx, self.info.num_vocab))
+            self._waiting.append(Row(job, self._words, self.info.num_ctx, self._masks))
         except OllmlxError as error:
             self._events.append(Failed(job.id, str(error), error.status))
 
@@ -134,6 +135,7 @@ class MlxBackend:
         self._generator.close()
         self._waiting.clear()
         self._live.clear()
+        self._masks.clear()
         self._prefixes.clear()
         del self._generator, self._embedder, self._model, self._sight
         mlx_device.let_go()
@@ -293,6 +295,7 @@ class MlxBackend:
         """After the batch itself failed nothing in it can be trusted."""
         failed = [Failed(row.job.id, f"MLX failed: {error}") for row in self._live.values()]
         self._live.clear()
+        self._masks.clear()
         self._prefixes.clear()
         self._generator.close()
         self._generator = self._new_generator()

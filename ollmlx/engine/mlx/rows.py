@@ -11,6 +11,7 @@ from ollmlx.engine.jobs import Delta, Failed, Finish, Generate, Usage
 from ollmlx.engine.mlx.sampling import (
     Bias,
     Constraint,
+    Masks,
     Penalties,
     Processor,
     Recorder,
@@ -43,9 +44,9 @@ class Row:
     decoding = False
     failure: Failed | None = None
 
-    def __init__(self, job: Generate, words: Vocabulary, num_ctx: int, num_vocab: int) -> None:
+    def __init__(self, job: Generate, words: Vocabulary, num_ctx: int, masks: Masks) -> None:
         """Raises `BadRequest` for a prompt that does not fit and for a bad grammar."""
-        _check(job, num_ctx, num_vocab)
+        _check(job, num_ctx, masks.num_vocab)
         self.job, self.prompt, self.pieces = job, list(job.prompt), {}
         self._num_ctx, self._adds_bos = num_ctx, words.adds_bos
         self._made: list[int] = []
@@ -53,7 +54,7 @@ class Row:
         self._read = 0  # of the tokens made, those that `prompt` already holds
         self._text, self._spell = TextStream(job.stop), words.speller()
         self._recorder = None if job.logprobs is None else Recorder(job.logprobs, words.piece)
-        self._constraint = _constraint(job, words, num_vocab)
+        self._constraint = _constraint(job, words, masks)
         self.sampler = self._guarded_sampler()
         self.processors = self._guarded_processors()
         self._started = self._first = 0
@@ -94,6 +95,10 @@ class Row:
         self.prompt = context[:keep] + context[keep + dropped :]
         self._read = len(self._made)
         self.decoding = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was sampled ahead will not be used."""
         for step_ahead in (self._recorder, self._constraint):
             if step_ahead:
                 step_ahead.forget()
@@ -112,6 +117,8 @@ class Row:
     def _delta(self, text: str, tokens: list[int], finish: Finish | None) -> Delta:
         recorder = self._recorder
         logprobs = [recorder.take(token) for token in tokens] if recorder else []
+        if finish:
+            self._forget()
         return Delta(self.job.id, text, tokens, logprobs, finish, self._usage() if finish else None)
 
     def _usage(self) -> Usage:
@@ -165,11 +172,11 @@ def _check(job: Generate, num_ctx: int, num_vocab: int) -> None:
         )
 
 
-def _constraint(job: Generate, words: Vocabulary, num_vocab: int) -> Constraint | None:
+def _constraint(job: Generate, words: Vocabulary, masks: Masks) -> Constraint | None:
     if not job.grammar:
         return None
     try:
-        matcher = Matcher(words.grammars(num_vocab), job.grammar, num_vocab)
+        matcher = Matcher(words.grammars, job.grammar, masks.num_vocab)
     except ValueError as error:  # llguidance on a vocabulary that it cannot take
         raise OllmlxError(f"this model cannot follow a format: {error}") from error
-    return Constraint(matcher, words.ends)
+    return Constraint(matcher, words.ends, masks)

@@ -13,6 +13,7 @@ from llguidance import LLTokenizer
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from ollmlx.engine.grammar import begin
 from ollmlx.engine.mlx.folder import read_json
 from ollmlx.errors import BadRequest, LoadFailed
 
@@ -50,7 +51,7 @@ class Vocabulary:
         self._byte_level = self._decodes("Ġa", " a")
         self._metaspace = self._decodes("▁a", " a")
         self._byte_fallback = self._decodes("<0x41>", "A")
-        self._grammars: LLTokenizer | None = None
+        self._grammars = begin(self._read_grammars)
 
     def tokenize(self, text: str, special: bool) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=special).ids
@@ -86,13 +87,13 @@ class Vocabulary:
         stream = DecodeStream(skip_special_tokens=False)
         return lambda token: (stream.step(self._tokenizer, token) or "").encode()
 
-    def grammars(self, num_vocab: int) -> LLTokenizer:
-        """llguidance's view of the vocabulary, made at the first call (seconds for a large one)."""
-        if self._grammars is None:
-            size = max(num_vocab, self._tokenizer.get_vocab_size())
-            ends = sorted(self.ends) or None
-            self._grammars = LLTokenizer(self._tokenizer.to_str(), n_vocab=size, eos_token=ends)
-        return self._grammars
+    @property
+    def grammars(self) -> LLTokenizer:
+        """llguidance's view of the vocabulary.  Raises `ValueError` where it cannot take it."""
+        return self._grammars.result()
+
+    def _read_grammars(self) -> LLTokenizer:
+        return LLTokenizer(self._tokenizer.to_str(), eos_token=sorted(self.ends) or None)
 
     def _ends(self, *configs: dict[str, Any]) -> frozenset[int]:
         end = self._tokenizer.token_to_id(self.eos) if self.eos else None
