@@ -21,6 +21,8 @@ def parse(content_type: str, body: bytes) -> Form:
     boundary = _boundary(content_type).encode()
     if b"--" + boundary not in body:
         raise _unreadable("multipart: NextPart: EOF")
+    if b"--" + boundary + b"--" not in body:
+        raise _unreadable("unexpected EOF")
     fields: dict[str, list[bytes]] = {}
     files: dict[str, list[HTTPFile]] = {}
     try:

@@ -314,6 +314,7 @@ class TestTranscriptions:
             ("application/json", b"{}", "request Content-Type isn't multipart/form-data"),
             ("multipart/form-data", b"", "no multipart boundary param in Content-Type"),
             ("multipart/form-data; boundary=b", b"", "multipart: NextPart: EOF"),
+            ("multipart/form-data; boundary=b", b"--b\r\nx: y\r\n\r\nz", "unexpected EOF"),
             ("multipart/form-data; boundary=b", b"--b\r\nx\r\n--b--", "missing headers"),
         ],
     )

@@ -73,6 +73,8 @@ async def test_a_request_is_repeated_in_its_answer(echo):
     assert begun["reasoning"] == {"effort": "none", "summary": None}
     assert list(begun) == sorted(begun)
     assert begun["tools"] == wanted["tools"]
+    assert list(begun["text"]["format"]["schema"]) == ["b", "a"]
+    assert (await respond(echo, "hey", truncation=""))["truncation"] == ""
 
 
 async def test_text_is_streamed_between_its_frames(echo):

@@ -5,7 +5,7 @@ import random
 import time
 from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType, structs
 
 from ollmlx.api.openai.envelope import called_tools
 from ollmlx.api.responses.input import input_items
@@ -13,7 +13,7 @@ from ollmlx.api.responses.kept import Kept
 from ollmlx.errors import Forbidden
 from ollmlx.wire import native, openai
 from ollmlx.wire import responses as wire
-from ollmlx.wire.encode import number
+from ollmlx.wire.encode import encode, number
 
 
 class Output:
@@ -84,11 +84,9 @@ class Output:
             error=error,
             tools=asked.tools,
             tool_choice=asked.tool_choice or "auto",
-            truncation=asked.truncation or "disabled",
+            truncation="disabled" if asked.truncation is None else asked.truncation,
             parallel_tool_calls=asked.parallel_tool_calls is not False,
-            text=wire.TextEcho(
-                (asked.text and asked.text.format) or wire.ResponsesTextFormat("text")
-            ),
+            text=wire.TextEcho(_format(asked.text)),
             top_p=_or_one(asked.top_p),
             top_logprobs=asked.top_logprobs,
             temperature=_or_one(asked.temperature),
@@ -101,7 +99,11 @@ class Output:
 
 
 def _format(text: wire.ResponsesText | None) -> wire.ResponsesTextFormat:
-    return (text and text.format) or wire.ResponsesTextFormat("text")
+    found = (text and text.format) or wire.ResponsesTextFormat("text")
+    if found.schema_ is UNSET:
+        return found
+    # Unlike all around it, a schema keeps the order of its keys.
+    return structs.replace(found, schema_=Raw(encode(found.schema_)))
 
 
 def _or_one(value: float | None) -> float | int:
