@@ -47,7 +47,13 @@ _GO_NAMES = {
 _GO_MARKED = {"image": "api.ImageData", "tools": "api.Tools"}
 _DECODED_APART = ("api.Alias", "api.ToolProperty", "anthropic.MessageParam")
 """What Ollama has a decoder of its own for: errors inside name the Struct outside."""
-_UNNAMED = ("openai.Function",)
+_NAMELESS = {
+    "openai.Function": r'struct { Name string "json:\"name\""; Arguments string'
+    r' "json:\"arguments\"" }',
+    "anthropic.MessageParam": r'struct { Role string "json:\"role\""; Content json.RawMessage'
+    r' "json:\"content\"" }',
+}
+"""What Go prints of a Struct without a name."""
 _READ_TWICE = (("anthropic.MessageParam", "content"),)
 """Fields that such a decoder reads by themselves, so that errors do not name them."""
 _FLOATS = (float, Float32)
@@ -213,7 +219,7 @@ class _Where(NamedTuple):
         name = _go_name(kind)
         if name in _DECODED_APART:
             return self._replace(apart=True)
-        return self._replace(struct="" if name in _UNNAMED else name.partition(".")[2])
+        return self._replace(struct="" if name in _NAMELESS else name.partition(".")[2])
 
     def __str__(self) -> str:
         return f"{self.struct}.{self.path}"
@@ -277,9 +283,10 @@ def _nothing(hint: Any) -> Any:
 
 def mismatch(value: Any, hint: Any, where: object) -> Malformed:
     """The error for a value of another type than `hint` at a place like `ChatRequest.model`."""
+    name = _go_name(hint)
     return Mismatch(
         f"json: cannot unmarshal {json_kind(value, hint)} into Go struct field {where}"
-        f" of type {_go_name(hint)}"
+        f" of type {_NAMELESS.get(name, name)}"
     )
 
 

@@ -129,6 +129,12 @@ def test_what_cannot_be_read_is_refused_in_gos_words(body, text):
             "MessagesRequest.messages",
             "[]anthropic.ContentBlock",
         ),
+        (
+            MessagesRequest,
+            {"messages": [5]},
+            "MessagesRequest.messages",
+            r'struct { Role string "json:\"role\""; Content json.RawMessage "json:\"content\"" }',
+        ),
         (MessagesRequest, {"metadata": 5}, "MessagesRequest.metadata", "anthropic.Metadata"),
         (
             ChatRequest,
