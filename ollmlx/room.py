@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tornado.httpserver import HTTPServer
 
 from ollmlx.body import Body
+from ollmlx.errors import OllmlxError
 from ollmlx.frames import MAX_BODY, Frame, Request
 from ollmlx.settings import Settings, is_loopback
 
@@ -45,10 +46,14 @@ class Room:
     def start(self, take_over: bool = True) -> None:
         """Start the thread; returns when its loop runs and the store is tidy.
 
-        `take_over`: go on with the jobs that servers before this one have left.
+        `take_over`: go on with the jobs that servers before this one have left.  Raises
+        `OllmlxError` where `stop` came first: a server can be ended while it starts.
         """
         service = self._service
-        self._thread.start()
+        with self._stopping:
+            if self._loop.is_closed():
+                raise OllmlxError("ended before it had started")
+            self._thread.start()
         self._call(service.settle(take_over)).result()
 
     def open_door(self, host: str, port: int, secret: str = "") -> int:

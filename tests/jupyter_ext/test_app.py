@@ -15,6 +15,7 @@ from traitlets import TraitError
 
 from jupyter_ext import note
 from jupyter_ext.app import OllmlxApp
+from ollmlx.errors import OllmlxError
 from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.echo import EchoLibrary
@@ -185,6 +186,14 @@ class TestWithAPortThatAnotherOllmlxHolds(TestWithABusyPort):
     def extension(self, extension, taken):
         note.write(extension._runtime_dir, note.Note("http://x", "http://x", taken, os.getppid()))
         return extension
+
+
+def test_a_server_that_ends_while_it_starts_opens_no_room():
+    room = Room(Settings(), EchoLibrary())
+    room.stop()
+    with pytest.raises(OllmlxError, match="ended before"):
+        room.start()
+    room.stop()
 
 
 async def test_a_door_that_is_closed_again_frees_its_port(started):
