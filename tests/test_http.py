@@ -10,6 +10,7 @@ import pytest
 from ollmlx.engine.echo import ENQUIRY
 from ollmlx.room import Room
 from ollmlx.settings import Settings
+from ollmlx.wire.native import Message
 from tests.echo import EchoLibrary, echo_model
 from tests.waiting import until
 
@@ -27,6 +28,12 @@ CALL = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
 MODELS = EchoLibrary(
     echo_model(),
     echo_model("clever:latest", template=CLEVER, capabilities=("completion", "tools", "thinking")),
+    echo_model(
+        "primed:latest",
+        template="{{ range .Messages }}{{ .Content }}|{{ end }}",
+        system="own",
+        messages=(Message("user", "hi"), Message("assistant", "hello")),
+    ),
     echo_model("embedder:latest", capabilities=("embedding",)),
     echo_model("broken:latest", path="nowhere"),
 )
@@ -283,6 +290,13 @@ async def test_num_predict_ends_with_length_and_zero_writes_nothing(client):
     for count, text in ((2, "he"), (0, "")):
         answer = (await chat(client, "hey", stream=False, options={"num_predict": count})).json()
         assert (answer["message"]["content"], answer["done_reason"]) == (text, "length")
+
+
+async def test_a_models_own_words_stand_before_a_chat_unless_it_brings_its_own(client):
+    for role, words in (("user", "own|hi|hello|said|"), ("System", "hi|hello|said|")):
+        body = {"model": "primed", "messages": [{"role": role, "content": "said"}]}
+        answer = (await client.post("/api/chat", json={**body, "_debug_render_only": True})).json()
+        assert answer["_debug_info"]["rendered_template"] == words
 
 
 async def test_old_messages_give_way_where_the_window_is_full(client):

@@ -250,7 +250,7 @@ async def _chat_prompt(
 ) -> _Prompt:
     """The conversation, its oldest messages left out where it would not fit."""
     messages = _without_thoughts(model, [*model.messages, *_lowered(request.messages)])
-    if model.system and messages[0].role != "system":
+    if model.system and request.messages[0].role.lower() != "system":
         messages.insert(0, Message("system", model.system))
     tools = shown(request.tools)
 

@@ -157,3 +157,10 @@ async def test_code_in_a_folder_is_never_run(client, root, scripted, tmp_path):
 async def test_an_unknown_recipe_is_refused_before_anything_is_read(client, scripted):
     frames = await create(client, files=await upload_folder(client, scripted.mlx), quantize="Q9")
     assert frames[0]["error"].startswith("unsupported quantization type Q9")
+
+
+async def test_weights_without_a_config_are_refused_in_ollamas_words(client):
+    digest = await upload(client, b"weights")
+    frames = await create(client, files={"model.safetensors": digest})
+    error = "open config.json: no such file or directory"
+    assert frames == [{"status": "converting model"}, {"error": error}]
