@@ -26,7 +26,8 @@ def install(shell: InteractiveShell) -> None:
         magic, _, rest = context.text_until_cursor.lstrip().partition(" ")
         if magic not in (_LINE, _CELL) or not context.text_until_cursor.partition(magic)[2]:
             return {"completions": []}
-        typed, offered = complete(magic, rest, list(shell.user_ns))
+        theirs = [name for name in shell.user_ns if name not in shell.user_ns_hidden]
+        typed, offered = complete(magic, rest, theirs)
         # Whatever else Python could mean there is left out.
         return {
             "completions": [SimpleCompletion(word, type="magic") for word in offered],

@@ -57,6 +57,8 @@ def test_nothing_else_is_offered_on_a_line_of_ours_and_nothing_of_ours_elsewhere
     assert pressed(shell, "%ollmlx sh") == ["show"]
     assert pressed(shell, "%ollmlx show m:1") == ["m:1b"]
     assert "status" not in pressed(shell, "x = sta")
+    shell.run_cell("mine = 1")
+    assert pressed(shell, "%ollmlx list --out ") == ["mine"]
 
 
 def test_without_a_server_there_are_no_models(

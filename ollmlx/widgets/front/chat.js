@@ -52,19 +52,20 @@ class ChatView {
       this.toggle(toggle);
       toggle.focus();
     });
+    this.takers = this.taking();
     this.clear = button("Clear", () => this.transport.tell({ kind: "clear" }), { label: "Clear the conversation", kind: "plain" });
     const bar = h(
       "div",
       { class: "ollmlx-bar" },
       ...this.settings.selects,
       toggle,
-      h("div", { class: "ollmlx-bar ollmlx-end" }, ...this.taking(), this.clear),
+      h("div", { class: "ollmlx-bar ollmlx-end" }, ...this.takers, this.clear),
     );
     element.append(bar, this.settings.panel, this.log, this.said, this.composer.element);
     this.element = element;
   }
 
-  /** What takes the conversation elsewhere. */
+  /** What takes the conversation elsewhere, when it is whole. */
   taking() {
     return [
       button("Copy", () => this.copy(), { label: "Copy the conversation as Markdown", kind: "plain" }),
@@ -169,6 +170,7 @@ class ChatView {
 
   busy(busy) {
     this.composer.busy(busy);
+    for (const taker of this.takers) taker.disabled = busy;
     // A screen reader says an answer when it is whole, not word by word.
     this.log.setAttribute("aria-busy", String(busy));
   }

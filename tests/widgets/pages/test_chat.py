@@ -115,9 +115,11 @@ def test_twenty_thousand_tokens_scroll_with_at_most_thirty_repaints_a_second(
 def test_stop_ends_an_answer_and_keeps_its_text(chat: Locator):
     ask(chat, LONG)
     expect(chat.locator(".ollmlx-text p").first).to_be_visible()
+    expect(chat.get_by_role("button", name=KEEP)).to_be_disabled()
     chat.get_by_role("button", name="Stop answering").click()
     expect(chat.locator("footer")).to_have_text(re.compile(r"stopped · \d+ tokens"))
     expect(chat.get_by_role("button", name="Send")).to_be_visible()
+    expect(chat.get_by_role("button", name=KEEP)).to_be_enabled()
     assert 0 < chat.locator(".ollmlx-text p").count() < LONG.count("word")
 
 
@@ -134,7 +136,9 @@ def test_it_answers_while_a_cell_runs(chat: Locator, notebook: Notebook):
 def test_a_question_is_edited_and_answered_again(chat: Locator):
     ask(chat, "first")
     expect(chat.locator(".ollmlx-text")).to_have_text("first")
+    before = chat.locator("article").element_handle()
     chat.get_by_role("button", name="Answer the last question again").click()
+    before.wait_for_element_state("hidden")
     expect(chat.locator("footer")).to_have_text(re.compile("5 tokens"))
     chat.get_by_role("button", name="Edit this question").click()
     field = chat.get_by_label("The question", exact=True)
