@@ -280,6 +280,10 @@ async def test_a_wrong_request_is_refused_in_anthropics_words(client, changes, m
         ({"type": "tool_use", "name": "f"}, "tool_use block missing required 'id' field"),
         ({"type": "tool_use", "id": "a"}, "tool_use block missing required 'name' field"),
         (
+            {"type": "tool_use", "id": "a", "name": "f", "input": 5},
+            "Value looks like object, but can't find closing '}' symbol",
+        ),
+        (
             {"type": "tool_result", "content": [{"type": "image"}]},
             "invalid tool_result image source",
         ),
