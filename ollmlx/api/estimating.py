@@ -25,6 +25,8 @@ class _Subject:
     download: int = 0
     loaded: bool = False
     installed: bool = False
+    shares: bool = False
+    """Whether what runs at once shares one cache."""
 
 
 async def estimate(engine: Engine, request: live.EstimateRequest) -> Answer:
@@ -42,6 +44,7 @@ async def estimate(engine: Engine, request: live.EstimateRequest) -> Answer:
         subject.num_ctx,
         subject.num_parallel,
         request.num_gpu,
+        subject.shares,
     )
     disk = await asyncio.to_thread(free_bytes, engine.settings.models)
     return Whole(_answer(request, subject, demand, disk))
@@ -85,6 +88,7 @@ async def _installed(engine: Engine, request: live.EstimateRequest) -> _Subject:
         cache_per_token=beside.cache_per_token,
         loaded=engine.pool.resident(model.path) is not None,
         installed=True,
+        shares=model.format == "gguf",
     )
 
 

@@ -76,6 +76,8 @@ class Demand:
     num_ctx: int
     slots: int
     """Sequences at once."""
+    cells: int
+    """Tokens that they hold together: fewer than `num_ctx` each where they share the cache."""
     room: int
     """Free bytes, of GPUs or of the machine."""
     on_gpu: bool
@@ -83,7 +85,7 @@ class Demand:
 
     @property
     def cache(self) -> int:
-        return self.cache_per_token * self.num_ctx * self.slots
+        return self.cache_per_token * self.cells
 
     @property
     def needed(self) -> int:
@@ -94,23 +96,46 @@ class Demand:
         return self.needed <= self.room
 
     def __str__(self) -> str:
+        shared = self.cells < self.num_ctx * self.slots
+        window = f"{self.num_ctx} tokens x {self.slots} at once"
+        tokens = f"{self.cells} tokens that {self.slots} at once share" if shared else window
         return (
             f"{gib(self.weights)} of weights + {self.cache_per_token / 1024:.4g} KiB a token"
-            f" x {self.num_ctx} tokens x {self.slots} at once + {gib(OVERHEAD)} of overhead"
+            f" x {tokens} + {gib(OVERHEAD)} of overhead"
             f" = {gib(self.needed)}; {gib(self.room)} are free"
         )
 
 
+def shared_cells(cache_per_token: int, num_ctx: int, slots: int, free: int) -> int:
+    """Tokens that sequences hold together which share a cache: a full window of each, or of one at
+    least and what takes a modest part of memory.
+    """
+    modest = int(free * CACHE_SHARE) // cache_per_token if cache_per_token else num_ctx * slots
+    return max(num_ctx, min(num_ctx * slots, modest))
+
+
 def demand(
-    weights: int, cache_per_token: int, num_ctx: int, num_parallel: int, num_gpu: int
+    weights: int,
+    cache_per_token: int,
+    num_ctx: int,
+    num_parallel: int,
+    num_gpu: int,
+    shares: bool = False,
 ) -> Demand:
-    """`num_parallel` 0 is as many as memory has room for.  Blocks: it asks the GPUs."""
+    """`num_parallel` 0 is as many as memory has room for, or `shares` one cache among them.
+
+    Blocks: it asks the GPUs.
+    """
     free, graphics = free_memory(), free_graphics_memory()
     on_gpu = bool(graphics and num_gpu)
     room = graphics if on_gpu else free
     most = MOST_ON_GPU if graphics_memory() and num_gpu else MOST
-    slots = num_parallel or parallel(cache_per_token * num_ctx, max(0, room - weights), most)
-    return Demand(weights, cache_per_token, num_ctx, slots, room, on_gpu)
+    left = max(0, room - weights)
+    if shares and not num_parallel:
+        cells = shared_cells(cache_per_token, num_ctx, most, left)
+        return Demand(weights, cache_per_token, num_ctx, most, cells, room, on_gpu)
+    slots = num_parallel or parallel(cache_per_token * num_ctx, left, most)
+    return Demand(weights, cache_per_token, num_ctx, slots, num_ctx * slots, room, on_gpu)
 
 
 def gib(size: int) -> str:

@@ -22,7 +22,9 @@ class LoadOptions(Struct, frozen=True):
     num_ctx: int = 4096
     """Tokens one sequence may hold, prompt and answer together."""
     num_parallel: int = 1
-    """Sequences that run at once; the KV cache is sized for all of them at `num_ctx`."""
+    """Sequences that run at once."""
+    num_cells: int = 0
+    """Tokens that the caches of all sequences hold together; 0 is `num_ctx` for each."""
     num_batch: int = 512
     """Prompt tokens in one prefill chunk."""
     num_gpu: int = -1

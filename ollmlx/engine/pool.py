@@ -59,7 +59,8 @@ class Wanted:
         return all(
             value == theirs[name] or (name in self.automatic and name in other.automatic)
             for name, value in mine.items()
-            if name != "num_parallel" and (name, value) not in (("num_gpu", -1), ("use_mmap", None))
+            if name not in ("num_parallel", "num_cells")
+            and (name, value) not in (("num_gpu", -1), ("use_mmap", None))
         )
 
 
@@ -355,6 +356,7 @@ class Pool:
                 options.num_ctx,
                 options.num_parallel,
                 options.num_gpu,
+                wanted.load.backend == "gguf",
             )
             if demand.fits:
                 break
@@ -372,9 +374,8 @@ class Pool:
                 f"model requires {fit.gib(demand.needed)} but only {fit.gib(demand.room)} are"
                 f" available (after {fit.gib(fit.OVERHEAD)} overhead)"
             )
-        return structs.replace(
-            wanted.load, options=structs.replace(options, num_parallel=demand.slots)
-        )
+        settled = structs.replace(options, num_parallel=demand.slots, num_cells=demand.cells)
+        return structs.replace(wanted.load, options=settled)
 
     def _victim(self) -> Resident:
         """The idle model that was used longest ago, or if all work, the one to go first."""

@@ -196,6 +196,26 @@ def test_parallel_sequences_take_a_modest_part_of_memory():
     assert [fit.parallel(cache, 1000, 32) for cache in (0, 7, 8, 10**9)] == [32, 32, 16, 1]
 
 
+def test_sequences_that_share_a_cache_need_not_be_few(monkeypatch):
+    window, weights = 4096, 10 * fit.GIB
+    monkeypatch.setattr(fit, "free_memory", lambda: 18 * fit.GIB)
+    monkeypatch.setattr(fit, "free_graphics_memory", lambda: 0)
+    monkeypatch.setattr(fit, "graphics_memory", lambda: 0)
+
+    def of(cache_per_token, num_parallel, shares=True):
+        demand = fit.demand(weights, cache_per_token, window, num_parallel, -1, shares)
+        assert demand.cache == demand.cells * cache_per_token
+        return demand.slots, demand.cells
+
+    assert of(1 << 10, 0) == (8, 8 * window)
+    assert of(1 << 17, 0) == (8, 4 * window)  # a quarter of what is left: 2 GiB
+    assert of(1 << 20, 0) == (8, window)
+    assert of(1 << 20, 0, shares=False) == (1, window)
+    assert of(1 << 20, 4) == (4, 4 * window)  # a number that somebody gave is for full windows
+    text = str(fit.demand(weights, 1 << 17, window, 0, -1, shares=True))
+    assert "128 KiB a token x 16384 tokens that 8 at once share" in text
+
+
 @pytest.mark.parametrize(("graphics", "num_gpu", "most"), [(0, -1, 8), (1, -1, 32), (1, 0, 8)])
 def test_a_gpu_runs_more_at_once_than_a_processor(monkeypatch, graphics, num_gpu, most):
     # There is no GPU here.

@@ -139,8 +139,11 @@ class LlamaCppBackend:
             if self._media.whole:
                 chunk = max(chunk, _LARGEST_WHOLE)
 
+        windows = self._num_ctx * slots
+        cells = max(self._num_ctx, min(self._options.num_cells or windows, windows))
+
         def adjust(params: Any) -> None:
-            params.n_ctx = self._num_ctx * slots
+            params.n_ctx = cells
             params.n_batch = params.n_ubatch = chunk
             params.n_seq_max = params.n_outputs_max = slots + in_order
             params.n_threads = params.n_threads_batch = self._threads.settled
@@ -148,7 +151,6 @@ class LlamaCppBackend:
 
         context = self._context = Context(self._model, self._options, adjust)
         pace = Pace()
-        cells = self._num_ctx * slots
         cache = Cache(self._model, context, slots, cells, pace, in_order)
         self._scheduler = Scheduler(
             self._model, context, cache, self._threads, pace, self._num_ctx, slots, self._media

@@ -58,7 +58,7 @@ class Cache:
         """`in_order`: keep the cells of each sequence in the order of its tokens, for which the
         context has one seq_id more than `count`.
         """
-        self._memory, self._pace = context.memory, pace
+        self._memory, self._pace, self.cells = context.memory, pace, cells
         self._grown: Sequence | None = None
         self._recurrent = model.recurrent
         self._window: int = llama.llama_model_n_swa(model.handle)
@@ -238,7 +238,10 @@ class Cache:
             llama.llama_memory_seq_cp(self._memory, donor.id, target.id, 0, end)
             return self._intact(target, kept)
         if isinstance(donor, Parked):
-            if not self._parking.bring_back(donor, target.id):
+            back = self._parking.bring_back(donor, target.id)
+            if not back and self._free_remains(-1):
+                back = self._parking.bring_back(donor, target.id)
+            if not back:
                 return False
             # Its cells are the last ones, and nobody has seen them.
             cut = bool(llama.llama_memory_seq_rm(self._memory, target.id, end, -1))

@@ -123,11 +123,13 @@ class Scheduler:
         self._batch = Batch(llama.llama_n_batch(context.handle))
         self._pace = pace
         self._waiting: deque[Generate] = deque()
+        self._suspended: deque[_Run] = deque()
+        """Begun, without cells until others have ended."""
         self._runs: list[_Run] = []
 
     @property
     def busy(self) -> bool:
-        return bool(self._waiting or self._runs)
+        return bool(self._waiting or self._runs or self._suspended)
 
     def submit(self, job: Generate) -> None:
         self._waiting.append(job)
@@ -135,6 +137,9 @@ class Scheduler:
     def cancel(self, job_id: int) -> None:
         for run in [run for run in self._runs if run.job.id == job_id]:
             self._end(run)
+        for run in [run for run in self._suspended if run.job.id == job_id]:
+            self._suspended.remove(run)
+            run.sampler.close()
         self._waiting = deque(job for job in self._waiting if job.id != job_id)
 
     def step(self) -> list[Delta | Failed]:
@@ -156,12 +161,19 @@ class Scheduler:
     def close(self) -> None:
         for run in list(self._runs):
             self._end(run)
+        for run in self._suspended:
+            run.sampler.close()
+        self._suspended.clear()
         self._waiting.clear()
 
     # -- who runs --------------------------------------------------------------------------------
 
     def _admit(self) -> Iterator[Failed]:
-        while self._waiting and len(self._runs) < self._slots:
+        while self._suspended and self._has_room(len(self._suspended[0].pending)):
+            self._resume(self._suspended.popleft())
+        while (
+            self._waiting and not self._suspended and self._has_room(len(self._waiting[0].prompt))
+        ):
             job = self._waiting.popleft()
             started = time.perf_counter_ns()
             try:
@@ -178,6 +190,29 @@ class Scheduler:
             self._runs.append(
                 _Run(job, sequence, sampler, pending, text, started, vectors, cached, tail)
             )
+
+    def _has_room(self, tokens: int) -> bool:
+        """Whether another run may begin with so many."""
+        held = sum(len(run.sequence.tokens) + len(run.pending) for run in self._runs)
+        fits = not self._runs or held + tokens <= self._cache.cells
+        return fits and len(self._runs) < self._slots
+
+    def _suspend(self, run: _Run) -> None:
+        """Take a run's cells from it."""
+        self._cache.keep(run.sequence)
+        run.pending = run.sequence.tokens + run.pending
+        self._runs.remove(run)
+        self._cache.clear(run.sequence)
+        self._cache.release(run.sequence)
+        self._suspended.appendleft(run)
+
+    def _resume(self, run: _Run) -> None:
+        """Go on with a run: what is not in the cache any more is computed again."""
+        run.sequence = self._cache.borrow(run.pending)
+        run.pending = run.pending[len(run.sequence.tokens) :]
+        run.vectors = self._encode(run.job, run.pending)
+        run.tail = 0
+        self._runs.append(run)
 
     def _encode(self, job: Generate, pending: list[int]) -> dict[int, Future[Pieces]]:
         """Have the vectors made of images that are not in the cache."""
@@ -277,7 +312,10 @@ class Scheduler:
             started = time.perf_counter()
             status = self._context.decode(batch, prepare)
             if status == _NO_ROOM and not self._cache.evict():
-                return [self._fail(self._runs[-1], "the context cache has no room left")]
+                if len(self._runs) == 1:
+                    return [self._fail(self._runs[-1], "the context cache has no room left")]
+                self._suspend(self._runs[-1])
+                return []
         if status:
             reason = f"llama_decode failed ({status}): {log().errors()}"
             return [self._fail(share.run, reason) for share in shares]
