@@ -320,7 +320,14 @@ async def test_old_messages_give_way_where_the_window_is_full(client):
         },
     )
     assert refused.status_code == 400
-    assert "longer than the context length" in refused.json()["error"]
+    assert json.loads(refused.json()["error"])["error"] == {
+        "code": 400,
+        "message": "request (100 tokens) exceeds the available context size (64 tokens), try"
+        " increasing it",
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": 100,
+        "n_ctx": 64,
+    }
 
 
 async def test_thoughts_are_told_from_the_answer_unless_nobody_wants_them(client):

@@ -14,7 +14,7 @@ from ollmlx.engine.jobs import Delta, Generate, Medium, Sampling, TokenLogprob, 
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest
 from ollmlx.prompt.reply import Parts, ReplyParser
-from ollmlx.wire.encode import number
+from ollmlx.wire.encode import encode, number
 from ollmlx.wire.native import Logprob, Metrics, TopLogprob
 
 TOO_LONG = (
@@ -220,6 +220,22 @@ async def read(
     return await images.read(process, prompt, media)
 
 
+def _exceeding(tokens: int, window: int) -> str:
+    """What Ollama passes on from llama.cpp's server of a prompt that it does not cut itself."""
+    message = (
+        f"request ({tokens} tokens) exceeds the available context size ({window} tokens),"
+        " try increasing it"
+    )
+    error = {
+        "code": 400,
+        "message": message,
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": tokens,
+        "n_ctx": window,
+    }
+    return encode({"error": error}).decode()
+
+
 def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
     """The prompt's tokens, the middle cut out if they do not fit and may be cut.
 
@@ -230,7 +246,9 @@ def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
         raise BadRequest("empty prompt")
     if len(tokens) < window:
         return tokens
-    if not writing.truncate or not writing.shift or writing.media:
+    if not writing.truncate:
+        raise BadRequest(_exceeding(len(tokens), window))
+    if not writing.shift or writing.media:
         raise BadRequest(TOO_LONG)
     keep = writing.options.get("num_keep", 4)
     keep = len(tokens) if keep < 0 else keep + process.info.adds_bos

@@ -285,7 +285,7 @@ async def test_too_long_an_input_is_cut_unless_that_is_forbidden(echo):
     assert (await echo.post(PATH, json={"model": "echo", **said})).status_code == 200
     refused = await echo.post(PATH, json={"model": "echo", "truncation": "disabled", **said})
     assert refused.status_code == 400
-    assert "longer than the context length" in refused.json()["error"]["message"]
+    assert "exceeds the available context size" in refused.json()["error"]["message"]
 
 
 async def test_a_request_goes_on_from_a_response_without_its_instructions(echo):
