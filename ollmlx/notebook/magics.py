@@ -11,7 +11,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 from ollmlx.notebook import arguments
 from ollmlx.notebook.session import Session
 
-_HELP = ("-h", "--help")
+HELP = ("-h", "--help")
 
 
 @magics_class
@@ -28,7 +28,7 @@ class OllmlxMagics(Magics):
         words = arguments.split(line)
         if cell is not None:
             self._cell(words, cell)
-        elif not words or words[0] in _HELP:
+        elif not words or words[0] in HELP:
             self._command("help" if words else "status", [])
         else:
             self._command(words[0], words[1:])
@@ -36,7 +36,7 @@ class OllmlxMagics(Magics):
     ollmlx.__doc__ = arguments.cell_help()
 
     def _cell(self, words: list[str], cell: str) -> None:
-        if any(word in _HELP for word in words):
+        if any(word in HELP for word in words):
             self._command("help", [])
             return
         from ollmlx.notebook.asking import ask
@@ -47,7 +47,7 @@ class OllmlxMagics(Magics):
 
     def _command(self, name: str, words: list[str]) -> None:
         command = arguments.find(name)
-        if any(word in _HELP for word in words):
+        if any(word in HELP for word in words):
             command, words = arguments.find("help"), [name]
         given = arguments.read_command(command, words)
         from ollmlx.notebook.saying import told_briefly

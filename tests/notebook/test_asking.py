@@ -178,6 +178,8 @@ def test_help_asks_nobody(
 ):
     ask(shell, line)
     assert "--num-predict" in capsys.readouterr().out
+    shell.run_cell(f"%%ollmlx {line}")  # with nothing below it
+    assert "--num-predict" in capsys.readouterr().out
     assert server.asked == []
 
 

@@ -37,5 +37,6 @@ def test_unloading_it_leaves_nothing(shell: InteractiveShell):
     assert shell.find_line_magic("ollmlx") is None
     assert shell.find_cell_magic("ollmlx") is None
     assert len(sys.meta_path) == finders - 1
+    assert not any("ollmlx" in one.__module__ for one in shell.input_transformers_cleanup)
     shell.run_line_magic("load_ext", "ollmlx")
     assert shell.find_cell_magic("ollmlx")
