@@ -188,6 +188,9 @@ class OllmlxApp(ExtensionApp):
 
     # -- life
 
+    _meant = False
+    """Whether the settings could be; Jupyter starts and stops an extension whose were refused."""
+
     def initialize_settings(self) -> None:
         self.secret = secret.new_secret()
         self.engine_settings = self.read_settings()
@@ -198,6 +201,7 @@ class OllmlxApp(ExtensionApp):
         self._collector: observing.Collector | None = None
         self._stop_telling: Callable[[], None] | None = None
         self._pulse = PeriodicCallback(self._tell_activity, _PULSE_MS)
+        self._meant = True
         if log_function := self.settings.get("log_function"):
             self.settings["log_function"] = secret.concealing(log_function, self.secret)
 
@@ -227,10 +231,12 @@ class OllmlxApp(ExtensionApp):
         try:
             settings = from_environment({**os.environ, **set_here})
         except BadRequest as error:
-            raise TraitError(str(error)) from error
+            raise TraitError(str(error)) from None  # Jupyter logs what an error comes from in full
         return replace(settings, host=self.door_host, port=self.door_port)
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        if not self._meant:
+            return
         # In threads: starting waits for the room's own loop, and Jupyter's must not wait.
         atexit.register(self.close)
         if told := remark():
@@ -248,6 +254,8 @@ class OllmlxApp(ExtensionApp):
         self._pulse.start()
 
     async def stop_extension(self) -> None:
+        if not self._meant:
+            return
         self._pulse.stop()
         await asyncio.to_thread(self.close)
 

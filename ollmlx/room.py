@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tornado.httpserver import HTTPServer
@@ -143,7 +143,9 @@ class Room:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        # At the end of the interpreter there are no new threads, and its own have been ended.
+        with suppress(RuntimeError):
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)

@@ -226,7 +226,7 @@ class Jobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.to_thread(self._files.release, left)
+        self._files.release(left)  # at the end of the interpreter there are no threads to be had
         # Somebody else who followed a job may have seen its end before its own task did.
         for job in kept:
             if job.status == "done":

@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from io import StringIO
 
@@ -194,6 +196,25 @@ def test_a_server_that_ends_while_it_starts_opens_no_room():
     with pytest.raises(OllmlxError, match="ended before"):
         room.start()
     room.stop()
+
+
+def test_a_room_ends_with_its_interpreter_without_a_word(tmp_path):
+    program = (
+        "import atexit, pathlib;"
+        "from ollmlx.room import Room; from ollmlx.settings import Settings;"
+        f"room = Room(Settings(models=pathlib.Path({str(tmp_path)!r})));"
+        "room.start(); atexit.register(room.stop)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+async def test_an_extension_whose_settings_were_refused_is_neither_started_nor_stopped():
+    app = OllmlxApp(keep_alive="soon")
+    with pytest.raises(TraitError, match="OLLAMA_KEEP_ALIVE"):
+        app.initialize_settings()
+    await app._start_jupyter_server_extension(None)
+    await app.stop_extension()
 
 
 async def test_a_door_that_is_closed_again_frees_its_port(started):
