@@ -51,6 +51,9 @@ class Backend(Protocol):
     def busy(self) -> bool:
         """Whether any job is unfinished.  Between prefill chunks `step` may return nothing."""
 
+    def rest(self) -> None:
+        """Nothing is to be done after what was: prepare what later jobs would stand still for."""
+
     def close(self) -> None:
         """Free everything, on the thread that made it."""
 

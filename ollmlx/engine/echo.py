@@ -74,6 +74,9 @@ class EchoBackend:
     def busy(self) -> bool:
         return bool(self._jobs or self._embeds)
 
+    def rest(self) -> None:
+        pass
+
     def close(self) -> None:
         self._jobs.clear()
 

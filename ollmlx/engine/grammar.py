@@ -42,7 +42,7 @@ def first_words(problem: str) -> str:
 
 
 def begin(make: Callable[[], LLTokenizer]) -> Future[LLTokenizer]:
-    """Make a vocabulary's tokenizer beside what its model still has to load.
+    """Make a vocabulary's tokenizer while nothing is asked of its model.
 
     It takes half a second for 128,000 tokens, and llguidance keeps Python's lock for all of it, so
     that running answers would stand still, whichever thread makes it with the first grammar.

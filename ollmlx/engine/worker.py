@@ -122,6 +122,8 @@ def _serve(backend: Backend, inbox: Inbox, outbox: Outbox) -> None:
                 # Neither an answer's first token waits for the next step, nor its last.
                 (outbox.send_soon if told <= heard & owed else outbox.send)(list(events))
                 heard = (heard | told) & owed
+                if not backend.busy:
+                    backend.rest()
     except Exception as error:
         # The runtime's state is unknown: answer all who wait and let the next request load it anew.
         reason = f"an error was encountered while running the model: {error}"

@@ -220,7 +220,7 @@ def test_a_grammar_survives_a_shift(random_toy: Open) -> None:
     assert json.loads(ask(backend, wanted).text) == [True] * 40
 
 
-def test_what_grammars_need_is_begun_with_the_load_and_nobody_waits_for_it(
+def test_what_grammars_need_is_begun_when_a_model_rests_and_nobody_waits_for_it(
     random_toy: Open, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, wanted = Event(), Event()
@@ -234,6 +234,9 @@ def test_what_grammars_need_is_begun_with_the_load_and_nobody_waits_for_it(
 
     monkeypatch.setattr(owner, "_read_grammars", slow)  # a toy's is made before one can look
     backend = random_toy()
+    ask(backend, job(backend, max_tokens=5))
+    assert not begun.is_set()
+    backend.rest()
     assert begun.wait(60)
     assert len(ask(backend, job(backend, max_tokens=5)).tokens) == 5
     wanted.set()

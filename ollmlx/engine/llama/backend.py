@@ -105,6 +105,10 @@ class LlamaCppBackend:
         parts = (self._scheduler, self._embedder)
         return bool(self._failed) or any(part.busy for part in parts if part)
 
+    def rest(self) -> None:
+        if self._scheduler:
+            self._model.begin_grammars()
+
     def close(self) -> None:
         for part in (self._scheduler, self._embedder, self._media, self._context):
             if part:
@@ -129,7 +133,6 @@ class LlamaCppBackend:
 
     def _open_scheduler(self) -> bool:
         """Returns whether answers may go on past a full window."""
-        self._model.begin_grammars()
         slots = min(self._options.num_parallel, _MOST_SEQUENCES)
         on_gpu = llama.llama_supports_gpu_offload() and self._options.num_gpu != 0
         in_order = not (on_gpu or self._model.recurrent)

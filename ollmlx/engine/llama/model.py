@@ -126,14 +126,14 @@ class Model:
         """A token's text, empty for no token (-1)."""
         return self.piece(token).decode("utf-8", "replace") if token >= 0 else ""
 
-    def begin_grammars(self) -> None:
-        self._grammars = begin(self._read_grammars)
+    def begin_grammars(self) -> Future[LLTokenizer]:
+        self._grammars = self._grammars or begin(self._read_grammars)
+        return self._grammars
 
     @property
     def grammar_tokenizer(self) -> LLTokenizer:
-        """This vocabulary as llguidance wants it, once `begin_grammars` was called."""
-        assert self._grammars
-        return self._grammars.result()
+        """This vocabulary as llguidance wants it."""
+        return self.begin_grammars().result()
 
     def _read_grammars(self) -> LLTokenizer:
         with warnings.catch_warnings():

@@ -131,6 +131,10 @@ class MlxBackend:
     def busy(self) -> bool:
         return bool(self._events or self._waiting or self._live or self._embedder.busy)
 
+    def rest(self) -> None:
+        if self.info.can_generate:
+            self._words.begin_grammars()
+
     def close(self) -> None:
         self._generator.close()
         self._waiting.clear()

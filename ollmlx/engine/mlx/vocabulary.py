@@ -6,6 +6,7 @@ streaming drops the space an answer begins with.
 
 import re
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Vocabulary:
         self._byte_level = self._decodes("Ġa", " a")
         self._metaspace = self._decodes("▁a", " a")
         self._byte_fallback = self._decodes("<0x41>", "A")
-        self._grammars = begin(self._read_grammars)
+        self._grammars: Future[LLTokenizer] | None = None
 
     def tokenize(self, text: str, special: bool) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=special).ids
@@ -87,10 +88,14 @@ class Vocabulary:
         stream = DecodeStream(skip_special_tokens=False)
         return lambda token: (stream.step(self._tokenizer, token) or "").encode()
 
+    def begin_grammars(self) -> Future[LLTokenizer]:
+        self._grammars = self._grammars or begin(self._read_grammars)
+        return self._grammars
+
     @property
     def grammars(self) -> LLTokenizer:
         """llguidance's view of the vocabulary.  Raises `ValueError` where it cannot take it."""
-        return self._grammars.result()
+        return self.begin_grammars().result()
 
     def _read_grammars(self) -> LLTokenizer:
         return LLTokenizer(self._tokenizer.to_str(), eos_token=sorted(self.ends) or None)

@@ -1,0 +1,40 @@
+"""The loop that owns the runtime."""
+
+import pytest
+
+from ollmlx.engine import jobs
+from ollmlx.engine.echo import EchoBackend
+from ollmlx.engine.worker import Inbox, _serve
+
+
+class _Rested(Exception):
+    pass
+
+
+class _Resting(EchoBackend):
+    def rest(self) -> None:
+        raise _Rested
+
+
+class _Outbox:
+    def __init__(self) -> None:
+        self.sent: list[jobs.Event] = []
+
+    def send(self, events: list[jobs.Event]) -> None:
+        self.sent += events
+
+    send_soon = send
+
+    def flush(self) -> None:
+        pass
+
+
+def test_a_model_rests_when_it_has_answered_and_its_last_words_are_sent():
+    backend = _Resting("-", jobs.LoadOptions(num_parallel=2), lambda fraction: None)
+    outbox, inbox = _Outbox(), Inbox()
+    for number in (1, 2):
+        inbox.put(jobs.Generate(number, [97] * number, 10, jobs.Sampling()))
+    with pytest.raises(_Rested):
+        _serve(backend, inbox, outbox)
+    finished = [e.id for e in outbox.sent if isinstance(e, jobs.Delta) and e.finish]
+    assert sorted(finished) == [1, 2]
