@@ -12,6 +12,7 @@ from ollmlx.gguf import Gguf
 from tests.convert.tinies import TINIES
 from tests.convert.tiny import write_tiny
 from tests.engine.answers import GREEDY, Answer, answer, drive
+from tests.engine.test_llama_cache import ENDLESS
 from tests.toy import ToyModels
 
 
@@ -33,8 +34,14 @@ def opened(request, toy: ToyModels, tmp_path: Path):
     write_tiny(tmp_path / "tiny.gguf", tiny, tokenizer)
     backends = []
 
-    def open_tiny(num_parallel: int = 1) -> LlamaCppBackend:
-        options = LoadOptions(num_ctx=512, num_parallel=num_parallel, num_batch=32, num_thread=1)
+    def open_tiny(num_parallel: int = 1, num_cells: int = 0) -> LlamaCppBackend:
+        options = LoadOptions(
+            num_ctx=512,
+            num_parallel=num_parallel,
+            num_cells=num_cells,
+            num_batch=32,
+            num_thread=1,
+        )
         backends.append(LlamaCppBackend(str(tmp_path / "tiny.gguf"), options, lambda _: None))
         return backends[-1]
 
@@ -68,3 +75,21 @@ def test_a_batch_of_them_says_what_each_says_alone(opened) -> None:
     for number, prompt in prompts.items():
         alone = answer(opened(), Generate(number, prompt, 15, GREEDY))
         assert together[number].tokens == alone.tokens
+
+
+def test_those_that_outgrow_a_shared_cache_wait_and_go_on(opened) -> None:
+    backend, waited = opened(num_parallel=3, num_cells=512), set()
+    jobs = {n: Generate(n, words(n, 130), 60, GREEDY, grammar=ENDLESS) for n in range(3)}
+    for job in jobs.values():
+        backend.submit(job)
+    answers = {number: Answer() for number in jobs}
+    while backend.busy:
+        for event in backend.step():
+            answers[event.id].add(event)
+        waited |= {run.job.id for run in backend._scheduler._suspended}
+    assert waited
+    for number, job in jobs.items():
+        assert len(answers[number].tokens) == 60
+        alone = answer(opened(), job)
+        assert answers[number].tokens[:50] == alone.tokens[:50]
+        assert cached(answers[number]) == 0
