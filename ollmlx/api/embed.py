@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import functools
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,7 +21,6 @@ from ollmlx.api.tokens import are_tokens, check_tokens
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest, Malformed, NotFound, OllmlxError
 from ollmlx.store.golang import quoted
-from ollmlx.store.model import Model
 from ollmlx.wire import openai as wire
 from ollmlx.wire.embeddings import (
     EmbeddingRequest,
@@ -83,19 +84,20 @@ async def embeddings(engine: Engine, request: EmbeddingRequest) -> Answer:
         except BadRequest as error:
             raise OllmlxError(str(error)) from error
         vectors = await _vectors(process, tokens)
-    if not await asyncio.to_thread(_was_raw, model):
+    if not await asyncio.to_thread(_was_raw, model.format, Path(model.path)):
         vectors = normalised(vectors)
     return Whole(EmbeddingResponse([float(x) for x in vectors[0]]))
 
 
-def _was_raw(model: Model) -> bool:
-    """Whether Ollama's old runner left this model's vectors as long as they came.
+def _was_raw(kind: str, path: Path) -> bool:
+    """Whether Ollama's old runner left a model's vectors as long as they came."""
+    return kind != "gguf" or _gguf_was_raw(path, path.stat().st_mtime_ns)
 
-    Source: `legacyEmbeddingsWereRaw` in `llm/llama_server.go`.
-    """
-    if model.format != "gguf":
-        return True
-    header = gguf.header(model.path)
+
+@functools.lru_cache(maxsize=256)
+def _gguf_was_raw(path: Path, _changed: int) -> bool:
+    """Source: `legacyEmbeddingsWereRaw` in `llm/llama_server.go`."""
+    header = gguf.header(path)
     if header.key("pooling_type") is None:
         return False
     match header.arch:

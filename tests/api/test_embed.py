@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import ollama
 import pytest
 
+from ollmlx.api.embed import _was_raw
 from ollmlx.room import Room
 from ollmlx.settings import Settings
+from tests.convert.tiny import write_gguf
 
 QUESTION = "the cat is on the mat"
 
@@ -50,3 +53,22 @@ def test_the_old_endpoint_cuts_no_text(client, toy_bert):
     with pytest.raises(ollama.ResponseError, match="input length exceeds") as refused:
         client.embeddings(str(toy_bert), QUESTION, options={"num_ctx": 4})
     assert refused.value.status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("arch", "keys", "raw"),
+    [
+        ("bert", {"pooling_type": 1}, False),
+        ("bert", {"pooling_type": 1, "normalize_embeddings": False}, True),
+        ("bert", {"pooling_type": 1, "tokenizer.ggml.model": "t5"}, True),
+        ("nomic-bert", {"pooling_type": 1}, True),
+        ("nomic-bert", {"pooling_type": 1, "normalize_embeddings": True}, False),
+        ("bert", {}, False),
+        ("llama", {"pooling_type": 3}, False),
+    ],
+)
+def test_the_old_route_leaves_lengths_as_ollamas_old_runner_did(tmp_path: Path, arch, keys, raw):
+    meta = {"general.architecture": arch}
+    meta |= {key if "." in key else f"{arch}.{key}": value for key, value in keys.items()}
+    write_gguf(tmp_path / "m.gguf", meta, {"token_embd.weight": np.zeros((4, 32), np.float32)})
+    assert _was_raw("gguf", tmp_path / "m.gguf") is raw
