@@ -107,8 +107,8 @@ def test_of_rows_that_begin_alike_only_one_is_saved(
     backend, start = opened(num_parallel=4), words(1, 100)
     assert backend._scheduler is not None
     cache = backend._scheduler._cache
-    cache._parking.saving = 25 * cache._pace.cost  # as on a GPU, where copies are slow
-    monkeypatch.setattr(cache._pace, "note", lambda *_: None)  # and stay so against reading
+    cache._parking.saving = 25 * cache.pace.cost  # as on a GPU, where copies are slow
+    monkeypatch.setattr(cache.pace, "note", lambda *_: None)  # and stay so against reading
     answer(backend, Generate(0, start + words(0, 10), 5, GREEDY))
     for row in range(1, 13):
         backend.submit(Generate(row, start + words(row, 10), 5 + row % 3, GREEDY))
@@ -125,7 +125,7 @@ def test_where_saving_is_slow_answers_written_side_by_side_keep_their_prompts(
     first = drive(backend)[11]
     assert backend._scheduler is not None
     cache = backend._scheduler._cache
-    cache._parking.saving = 25 * cache._pace.cost  # as on a GPU, where copies are slow
+    cache._parking.saving = 25 * cache.pace.cost  # as on a GPU, where copies are slow
     answer(backend, Generate(3, words(13, 20), 5, GREEDY))
     assert min(len(parked.tokens) for parked in cache._parking.parked) == 100
     turn = words(11, 100) + first.tokens + words(14, 10)
@@ -138,7 +138,7 @@ def test_no_prompt_is_held_against_more_than_a_few_copies(opened: Open) -> None:
     backend = opened()
     assert backend._scheduler is not None
     for chat in range(70):
-        backend._scheduler._cache._pace.cost = 1.0  # worth saving, short as they are
+        backend._scheduler._cache.pace.cost = 1.0  # worth saving, short as they are
         answer(backend, Generate(chat, words(chat, 5), 1, GREEDY))
     assert len(backend._scheduler._cache._parking.parked) == 64
 

@@ -153,10 +153,9 @@ class LlamaCppBackend:
             params.swa_full = False
 
         context = self._context = Context(self._model, self._options, adjust)
-        pace = Pace()
-        cache = Cache(self._model, context, slots, cells, pace, in_order)
+        cache = Cache(self._model, context, slots, cells, Pace(), in_order)
         self._scheduler = Scheduler(
-            self._model, context, cache, self._threads, pace, self._num_ctx, slots, self._media
+            self._model, context, cache, self._threads, self._num_ctx, self._media
         )
         return cache.can_shift
 

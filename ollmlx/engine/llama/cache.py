@@ -58,7 +58,8 @@ class Cache:
         """`in_order`: keep the cells of each sequence in the order of its tokens, for which the
         context has one seq_id more than `count`.
         """
-        self._memory, self._pace, self.cells = context.memory, pace, cells
+        self._memory, self.pace = context.memory, pace
+        self.count, self.cells = count, cells
         self._grown: Sequence | None = None
         self._recurrent = model.recurrent
         self._window: int = llama.llama_model_n_swa(model.handle)
@@ -104,7 +105,7 @@ class Cache:
         takes about as long as saving it did; cells of a running answer are shared for nothing.
         """
         parked = length > 0 and not isinstance(held, Sequence)
-        toll = self._parking.seconds(1) / self._pace.cost if parked else 0.0
+        toll = self._parking.seconds(1) / self.pace.cost if parked else 0.0
         return length - toll, not parked and not self._is_busy(held), held.last_use
 
     def grow(self, sequence: Sequence, tokens: list[int]) -> None:
@@ -217,7 +218,7 @@ class Cache:
         if self.rewinds:
             others = (h for h in [*self._sequences, *self._parking.parked] if h is not sequence)
             held = max((other.in_common(sequence.tokens) for other in others), default=0)
-            worth = worth_saving(ends, held, self._parking.seconds, self._pace.cost)
+            worth = worth_saving(ends, held, self._parking.seconds, self.pace.cost)
             size = media.without_cut(sequence.tokens, max(worth, least))
         if 0 < size < len(sequence.tokens):
             self._cut(sequence, size)

@@ -21,7 +21,7 @@ from ollmlx.engine.llama.log import log
 from ollmlx.engine.llama.media import Media, Pieces
 from ollmlx.engine.llama.model import Model
 from ollmlx.engine.llama.sampler import Choice, Sampler
-from ollmlx.engine.llama.threads import Pace, Threads
+from ollmlx.engine.llama.threads import Threads
 from ollmlx.engine.text import TextStream
 from ollmlx.errors import OllmlxError
 
@@ -111,17 +111,15 @@ class Scheduler:
         context: Context,
         cache: Cache,
         threads: Threads,
-        pace: Pace,
         num_ctx: int,
-        slots: int,
         sight: Media | None = None,
     ) -> None:
-        """At most `slots` jobs run at once, each in a window of `num_ctx` tokens."""
+        """As many jobs run at once as the cache has sequences, in windows of `num_ctx` tokens."""
         self._sight = sight
         self._model, self._context, self._cache, self._threads = model, context, cache, threads
-        self._num_ctx, self._slots = num_ctx, slots
+        self._num_ctx, self._slots = num_ctx, cache.count
         self._batch = Batch(llama.llama_n_batch(context.handle))
-        self._pace = pace
+        self._pace = cache.pace
         self._waiting: deque[Generate] = deque()
         self._suspended: deque[_Run] = deque()
         """Begun, without cells until others have ended."""
