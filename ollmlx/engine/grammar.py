@@ -98,6 +98,14 @@ class Matcher:
             self._few, self._counted = np.flatnonzero(bits) if few else None, True
         return self._few
 
+    def allows(self, token: int) -> bool:
+        """Whether a token may come next; all are found only where it ends the answer or may not.
+
+        Raises as `find` does.
+        """
+        known = token < self._shared and self._matcher.validate_tokens([token])
+        return bool(known) or len(self.among(np.array([token]))) > 0
+
     def among(self, tokens: NDArray[np.intp]) -> NDArray[np.intp]:
         """Those of some tokens that may come next.  Raises as `find` does."""
         self.find()

@@ -57,6 +57,19 @@ def test_few_tokens_are_named_and_many_are_picked_from(
     assert matcher.among(np.array([ord("b"), ord('"'), 255])).tolist() == [ord("b"), ord('"')]
 
 
+@pytest.mark.parametrize("num_vocab", [200, 512])
+def test_a_token_asked_after_is_allowed_as_the_mask_says(
+    tokenizer: LLTokenizer, num_vocab: int
+) -> None:
+    grammar = from_format({"type": "regex", "pattern": "(a[^xyz]*)?"})
+    mask, asked = (Matcher(tokenizer, grammar, num_vocab) for _ in range(2))
+    for byte in b"abc":
+        allowed = [asked.allows(token) for token in range(num_vocab)]
+        assert allowed == mask.allowed().tolist()
+        mask.consume(byte)
+        asked.consume(byte)
+
+
 def test_matchers_of_one_grammar_go_their_own_ways(tokenizer: LLTokenizer) -> None:
     grammar = from_format({"type": "choice", "choices": ["abc", "bcd"]})
     first, second = (Matcher(tokenizer, grammar, 256) for _ in range(2))

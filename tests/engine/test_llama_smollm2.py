@@ -9,6 +9,7 @@ import pytest
 from llama_cpp import llama_cpp as llama
 
 from ollmlx.engine.formats import from_format
+from ollmlx.engine.grammar import Matcher
 from ollmlx.engine.jobs import Generate, LoadOptions, Sampling
 from ollmlx.engine.llama.backend import LlamaCppBackend
 from tests.engine.answers import GREEDY, answer, drive
@@ -119,6 +120,28 @@ def test_a_schema_is_kept(backend: LlamaCppBackend) -> None:
     result = answer(backend, job)
     assert result.finish == "stop"
     assert "".join(result.text.split()) in ('{"fruit":"apple"}', '{"fruit":"pear"}')
+
+
+def test_a_grammar_asked_after_the_choice_gives_the_answer_of_its_masks(
+    backend: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grammar = from_format({"type": "regex", "pattern": "[^A-Z.\\n]{3,40}[.]"})
+    asked: list[bool] = []
+    allows = Matcher.allows
+
+    def ask(matcher: Matcher, token: int) -> bool:
+        asked.append(allows(matcher, token))
+        return asked[-1]
+
+    def write(question: str) -> str:
+        job = Generate(1, prompt(backend, question), 60, GREEDY, grammar=grammar)
+        return answer(backend, job).text
+
+    monkeypatch.setattr(Matcher, "allows", ask)
+    quick = [write(question) for question in QUESTIONS]
+    monkeypatch.setattr(Matcher, "allows", lambda matcher, token: False)
+    assert quick == [write(question) for question in QUESTIONS]
+    assert asked.count(True) > asked.count(False) > 0
 
 
 def test_tokens_longer_than_32_bytes_survive(backend: LlamaCppBackend) -> None:
