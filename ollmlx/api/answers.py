@@ -62,6 +62,8 @@ def notes() -> dict[str, str]:
 def note(header: str, value: str) -> None:
     """Tell the client something of the answer that the bodies of no API have a place for.
 
-    It must be known before the first frame.
+    It must be known before the first frame.  What is told under one name is a list with commas.
     """
-    _NOTES.get({})[header] = value
+    told = _NOTES.get({})
+    before = told.get(header, value)
+    told[header] = value if before == value else f"{before}, {value}"

@@ -2,40 +2,21 @@
 understands.
 """
 
+import logging
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import structs
 
+from ollmlx.api.answers import note
 from ollmlx.engine import fit
 from ollmlx.engine.jobs import LoadOptions, Sampling
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.settings import Settings
 from ollmlx.store.model import Model
+from ollmlx.wire.options import OPTIONS
 
-TYPES: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            "num_ctx",
-            "num_batch",
-            "num_gpu",
-            "main_gpu",
-            "num_thread",
-            "draft_num_predict",
-            "num_keep",
-        ),
-        "integer",
-    ),
-    **dict.fromkeys(("seed", "num_predict", "top_k", "repeat_last_n"), "integer"),
-    **dict.fromkeys(("top_p", "min_p", "typical_p", "temperature", "repeat_penalty"), "float32"),
-    **dict.fromkeys(("presence_penalty", "frequency_penalty"), "float32"),
-    "use_mmap": "boolean",
-    "stop": "array",
-    "logit_bias": "object",
-}
-"""Option names and the types that Ollama's errors call them.  Unknown names are ignored, as Ollama
-does.  `logit_bias` is ours, for OpenAI's clients.
-"""
-
+_log = logging.getLogger(__name__)
 MIN_CONTEXT = 4
 MIN_CONTEXT_SEEING = 2048
 # Without a limit of its own a generation may fill its window this often: Ollama's guard against a
@@ -45,15 +26,19 @@ WINDOWS = 10
 
 def merge(model: Model, request: dict[str, Any]) -> dict[str, Any]:
     """Options by key, the request's over the model's.  Raises the error that Ollama gives for a
-    wrong type.
+    wrong type; a name that no option has is ignored as there, and told.
     """
+    # Quoted and cut: a key may be anything, a header and a line of the log may not.
+    if unknown := [quote(name)[:40] for name in request if name not in OPTIONS][:10]:
+        _log.warning("options that nothing knows are ignored: %s", ", ".join(unknown))
+        note("Ollmlx-Ignored", ", ".join(f"options.{name}" for name in unknown))
     merged = dict(model.parameters)
     merged.update({name: value for name, value in request.items() if value is not None})
-    return {name: _checked(name, value) for name, value in merged.items() if name in TYPES}
+    return {name: _checked(name, value) for name, value in merged.items() if name in OPTIONS}
 
 
 def _checked(name: str, value: Any) -> Any:
-    kind = TYPES[name]
+    kind = OPTIONS[name]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "integer" and number:
         return max(-(2**63), min(int(value), 2**63 - 1))

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ollmlx.batch.kept import OF_THIS_KERNEL, InFile, Kept, keys
 from ollmlx.batch.progress import Bar, drawn, duration, new_bar
 from ollmlx.batch.questions import Prompt, questions
 from ollmlx.batch.shapes import Misshapen, Shape, shape
-from ollmlx.client import AsyncClient, Client, default_model
+from ollmlx.client import AsyncClient, Client, check_options, default_model
 from ollmlx.errors import BadRequest, OllmlxError
 
 PARALLEL = 16
@@ -78,8 +79,7 @@ def map(
     wanted, given = shape(schema), rows if isinstance(rows, Table) else table(rows)
     if parallel < 0 or retries < 0:
         raise BadRequest("parallel and retries are numbers from 0 up")
-    if not request.keys().isdisjoint(_OURS):
-        raise BadRequest(f"{', '.join(_OURS)} are made of rows, prompt, system and schema")
+    _check(request)
     shared = {"model": model or _any_model(host), "format": wanted.format, **request}
     instruction = [{"role": "system", "content": system}] if system else []
     requests = [
@@ -93,6 +93,18 @@ def map(
     return given.build(batch.outcomes)
 
 
+def _check(request: Mapping[str, Any]) -> None:
+    """Raises `BadRequest` for what a chat would refuse in each row, or ignore."""
+    if not request.keys().isdisjoint(_OURS):
+        raise BadRequest(f"{', '.join(_OURS)} are made of rows, prompt, system and schema")
+    if unknown := request.keys() - signature(AsyncClient.chat).parameters.keys():
+        raise BadRequest(
+            f"{', '.join(sorted(unknown))}: no argument of a chat is called so; "
+            "what the API calls options goes into options={…}"
+        )
+    check_options(request.get("options"))
+
+
 def _any_model(host: str | None) -> str:
     with Client(host) as client:
         return default_model(client)
@@ -100,6 +112,7 @@ def _any_model(host: str | None) -> str:
 
 def embed(rows: Any, model: str, *, host: str | None = None, **request: Any) -> Any:
     """The embedding of each row's text, of the kind that `map` gives.  `request` is `embed`'s."""
+    check_options(request.get("options"))
     given = table(rows)
     texts = [str(row) for row in given.rows]
     with Client(host) as client:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from ollama import ChatResponse
 
-from ollmlx.client import Client, default_model
+from ollmlx.client import Client, check_options, default_model
 from ollmlx.notebook import images, tools
 from ollmlx.notebook.answer import Answer, View, new_view
 from ollmlx.notebook.errors import Failed, Interrupted, Misused
@@ -49,11 +49,11 @@ def ask(session: Session, given: Namespace, cell: str) -> None:
 
 
 def options(given: Namespace) -> dict[str, Any]:
-    """The API's `options`.  Raises `Misused`."""
+    """The API's `options`.  Raises `Misused` and `UnknownOption`."""
     named = {key: getattr(given, key) for key in ("temperature", "seed", "num_predict")}
-    return {key: value for key, value in named.items() if value is not None} | dict(
-        option(text) for text in given.option
-    )
+    others = dict(option(text) for text in given.option)
+    check_options(others)
+    return {key: value for key, value in named.items() if value is not None} | others
 
 
 def _question(given: Namespace, cell: str, variables: Mapping[str, Any]) -> Message:

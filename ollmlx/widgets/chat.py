@@ -8,7 +8,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
-from ollmlx.client import AsyncClient, NoModel
+from ollmlx.client import AsyncClient, NoModel, check_options
 from ollmlx.errors import OllmlxError
 from ollmlx.widgets import modules
 from ollmlx.widgets.conversation import Conversation, Reply, Turn
@@ -24,6 +24,7 @@ class Chat(Widget):
     """`model` may be left out: then a loaded one, or the first there is.
 
     With `compare`, a second model answers every question, too.  `options` are those of the API.
+    Raises `UnknownOption`.
     """
 
     _esm, _css = modules.script("chat.js"), modules.style("chat.css")
@@ -38,6 +39,7 @@ class Chat(Widget):
         think: bool | str | None = None,
         host: str | None = None,
     ) -> None:
+        check_options(options)
         super().__init__()
         self.conversation = Conversation(system)
         self._models = [model, compare] if compare else [model]

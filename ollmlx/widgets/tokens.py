@@ -7,7 +7,7 @@ from typing import Any
 import traitlets
 from ollama import ChatResponse, GenerateResponse
 
-from ollmlx.client import Client, default_model
+from ollmlx.client import Client, check_options, default_model
 from ollmlx.errors import OllmlxError
 from ollmlx.markdown import inert
 from ollmlx.widgets import modules
@@ -26,7 +26,7 @@ class TokenView(Widget):
     """Of a prompt, which a model answers now; or of an answer that has log-probabilities.
 
     `options` are those of the API; `alternatives` is how many other tokens are asked for at each
-    place, at most 20.  Raises `NoLogprobs`, and what a chat raises.
+    place, at most 20.  Raises `NoLogprobs`, `UnknownOption`, and what a chat raises.
     """
 
     _esm, _css = modules.script("tokens.js"), modules.style("tokens.css")
@@ -41,6 +41,7 @@ class TokenView(Widget):
         options: Mapping[str, Any] | None = None,
         host: str | None = None,
     ) -> None:
+        check_options(options)
         super().__init__()
         if isinstance(of, str):
             of = _asked(of, model, alternatives, dict(options or {}), host)

@@ -260,6 +260,28 @@ def test_a_prompt_may_be_a_function_of_the_row(server: StandIn):
     assert ollmlx.map(frame, lambda row: f"{row['a'] * 2}", model="m").tolist() == ["2", "4"]
 
 
+@pytest.mark.parametrize(
+    ("request_", "refusal"),
+    [
+        (
+            {"options": {"temprature": 0}},
+            "no option is called temprature; did you mean temperature?",
+        ),
+        (
+            {"options": ollama.Options(mirostat=1)},
+            "no option is called mirostat; there are num_ctx",
+        ),
+        ({"temperature": 0}, r"temperature: no argument .* goes into options=\{…\}"),
+    ],
+)
+def test_what_a_server_would_ignore_is_refused(
+    server: StandIn, request_: dict[str, Any], refusal: str
+):
+    with pytest.raises(BadRequest, match=refusal):
+        ollmlx.map(["a"], "{}", model="m", **request_)
+    assert server.asked == []
+
+
 async def test_it_runs_where_a_loop_runs_already(server: StandIn):
     server.script = echo
     assert ollmlx.map(["a"], "{}", model="m") == ["a"]

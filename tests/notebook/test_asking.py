@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from ollmlx.notebook.errors import Failed, Misused
+from ollmlx.notebook.errors import Failed, Misused, Shown
 from tests.stand_in import StandIn
 
 
@@ -103,6 +103,7 @@ def test_a_model_that_only_calls_is_stopped(shell: InteractiveShell, server: Sta
     [
         ("m --tools nothing", "no function is called nothing"),
         ("m --rounds 0", "--rounds is a number from 1 up"),
+        ("m -o num_prdict=9", "no option is called num_prdict; did you mean num_predict?"),
         ("m --think=much", "invalid choice: 'much'"),
         ("m --temperature warm", "invalid float value"),
         ("m --format nowhere", "--format nowhere: neither a variable"),
@@ -112,7 +113,7 @@ def test_a_model_that_only_calls_is_stopped(shell: InteractiveShell, server: Sta
 def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
     shell: InteractiveShell, server: StandIn, line: str, said: str
 ):
-    with pytest.raises(Misused, match=said):
+    with pytest.raises(Shown, match=said):
         ask(shell, line)
     assert server.asked == []
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ollmlx.errors import BadRequest
 from ollmlx.wire.native import CreateRequest, Message
+from ollmlx.wire.options import PARAMETERS
 
 INSTRUCTIONS = (
     *("from", "license", "template", "system", "adapter", "draft"),
@@ -22,18 +23,6 @@ INSTRUCTIONS = (
 )
 """In the order in which Ollama's error lists them."""
 ROLES = ("system", "user", "assistant")
-
-_WHOLE, _REAL, _TRUTH, _TEXTS = "int", "float", "bool", "texts"
-PARAMETERS = {
-    **dict.fromkeys(("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread"), _WHOLE),
-    **dict.fromkeys(("num_keep", "seed", "num_predict", "top_k", "repeat_last_n"), _WHOLE),
-    "draft_num_predict": _WHOLE,
-    **dict.fromkeys(("top_p", "min_p", "typical_p", "temperature", "repeat_penalty"), _REAL),
-    **dict.fromkeys(("presence_penalty", "frequency_penalty"), _REAL),
-    "use_mmap": _TRUTH,
-    "stop": _TEXTS,
-}
-"""What PARAMETER can set, and the type of each."""
 
 DEPRECATED = (
     "penalize_newline",
@@ -52,6 +41,8 @@ _TRUTHS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
 }
+_TYPES = {"integer": "int", "float32": "float", "boolean": "bool"}
+"""As errors call them here."""
 _BLANKS = " \t"
 _SKIPPED = re.compile(r"[ \t\r\n]+|#[^\r\n]*")
 _WORD = re.compile(r"[A-Za-z]*")
@@ -131,19 +122,19 @@ def with_parameter(parameters: dict[str, Any], command: Command) -> dict[str, An
 def typed(key: str, value: str) -> Any:
     """The value of a parameter in its own type.  Raises `BadModelfile`."""
     match PARAMETERS.get(key):
-        case "texts":
+        case "array":
             return [value]
-        case "bool" if value in _TRUTHS:
+        case "boolean" if value in _TRUTHS:
             return _TRUTHS[value]
-        case "int" if re.fullmatch(r"[+-]?\d+", value) and abs(int(value[:20])) < 1 << 63:
+        case "integer" if re.fullmatch(r"[+-]?\d+", value) and abs(int(value[:20])) < 1 << 63:
             return int(value)
-        case "float" if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value):
+        case "float32" if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value):
             # Ollama keeps a float32, and writes the shortest text of it.
             return float(str(np.float32(value)))
         case None:
             raise BadModelfile(f"unknown parameter '{key}'")
         case kind:
-            raise BadModelfile(f"invalid {kind} value [{value}]")
+            raise BadModelfile(f"invalid {_TYPES[kind]} value [{value}]")
 
 
 def _version(value: str) -> str:
