@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,7 +19,20 @@ from ollmlx.notebook.saying import code
 from ollmlx.notebook.tools import Call
 
 _NANOSECONDS = 1e9
+INTERRUPTED = "interrupted"
 _MORE = "--num-predict allows more tokens"
+
+
+@dataclass
+class Turn:
+    """What a model thought, said and called, in this order."""
+
+    text: str = ""
+    thinking: str = ""
+    asked: list[Message.ToolCall] = field(default_factory=list, repr=False)
+    """The calls that it asks for."""
+    calls: list[Call] = field(default_factory=list)
+    """Functions that are called, and what they gave."""
 
 
 @dataclass
@@ -27,40 +40,42 @@ class Answer:
     """What a model said to one cell."""
 
     model: str
-    text: str = ""
-    thinking: str = ""
+    turns: list[Turn] = field(default_factory=lambda: [Turn()])
+    """The last one is under way, or ended the answer; each one before ended with calls."""
     done_reason: str = ""
     """`stop`, `length`, … of the API, or `interrupted`."""
     shape: Shape = FREE
     """What `--format` asked for."""
-    calls: list[Call] = field(default_factory=list)
-    """Functions that were called, and what they gave."""
     stats: dict[str, int] = field(default_factory=dict)
     """The API's counts (tokens) and durations (nanoseconds), of the last turn."""
-    asked: list[Message.ToolCall] = field(default_factory=list, repr=False)
-    """Calls that the turn under way asks for."""
-    turn: str = field(default="", repr=False)
-    """Text of the turn under way."""
-
-    def begin_turn(self) -> None:
-        """Between two calls of functions a model may say something, too."""
-        self.text += "\n\n" if self.turn else ""
-        self.asked, self.turn = [], ""
-
-    def called(self, calls: Sequence[Call]) -> None:
-        self.calls += calls
 
     def add(self, part: ChatResponse) -> None:
-        self.turn += part.message.content or ""
-        self.text += part.message.content or ""
-        self.thinking += part.message.thinking or ""
-        self.asked += part.message.tool_calls or []
+        turn = self.turns[-1]
+        turn.text += part.message.content or ""
+        turn.thinking += part.message.thinking or ""
+        turn.asked += part.message.tool_calls or []
         if part.done:
             self.done_reason = part.done_reason or ""
             numbers = part.model_dump(exclude_none=True)
             self.stats = {
                 key: n for key, n in numbers.items() if key.endswith(("_count", "_duration"))
             }
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(turn.text for turn in self.turns if turn.text)
+
+    @property
+    def thinking(self) -> str:
+        return "\n\n".join(turn.thinking for turn in self.turns if turn.thinking)
+
+    @property
+    def calls(self) -> list[Call]:
+        return [call for turn in self.turns for call in turn.calls]
+
+    @property
+    def interrupted(self) -> bool:
+        return self.done_reason == INTERRUPTED
 
     @property
     def value(self) -> Any:
@@ -79,7 +94,7 @@ class Answer:
     @property
     def _last(self) -> str:
         """What came behind the last calls: the shape is of that alone."""
-        return self.turn or self.text
+        return self.turns[-1].text or self.text
 
     @property
     def tokens_per_second(self) -> float:
@@ -92,36 +107,55 @@ class Answer:
     def _repr_markdown_(self) -> str:
         return self.bundle()["text/markdown"]
 
+    @property
+    def plain(self) -> str:
+        """All of it but the thoughts; it only ever grows at its end."""
+        return "\n".join(line for turn in self.turns for line in self._lines(turn) if line)
+
+    def _lines(self, turn: Turn) -> Iterator[str]:
+        """A function may print: it is told when it has ended."""
+        yield turn.text
+        for call in turn.calls:
+            if call.result is not None:
+                yield f"{call} → {call.result}"
+            elif self.interrupted:
+                yield str(call)
+
     def bundle(self) -> dict[str, str]:
         """The answer as MIME types: front ends show the richest they know."""
-        shown = f"```json\n{self.text}\n```" if self.shape.is_json and self.text else self.text
-        called = "\n>\n".join(f"> {code(str(call))} → {code(call.result)}" for call in self.calls)
-        parts = [self._folded(), inert(called), inert(shown.lstrip("\n"))]
-        return {
-            "text/plain": "\n".join([*map(_plainly, self.calls), self.text]),
-            "text/markdown": in_dollars("\n\n".join(part for part in parts if part)),
-        }
+        parts = [part for turn in self.turns for part in self._shown(turn) if part]
+        return {"text/plain": self.plain, "text/markdown": in_dollars("\n\n".join(parts))}
 
-    def _folded(self) -> str:
-        if not self.thinking:
-            return ""
-        summary = "Thinking" if self.text else "Thinking …"
-        # Blank lines around it: what is between them is Markdown.
-        return f"<details><summary>{summary}</summary>\n\n{inert(self.thinking)}\n\n</details>"
+    def _shown(self, turn: Turn) -> tuple[str, str, str]:
+        shaped = self.shape.is_json and turn.text and turn is self.turns[-1]
+        said = f"```json\n{turn.text}\n```" if shaped else turn.text.lstrip("\n")
+        called = "\n>\n".join(map(_marked, turn.calls))
+        return _folded(turn), inert(said), inert(called)
 
     @property
     def empty(self) -> bool:
         return not (self.text or self.thinking or self.calls)
 
 
-def _plainly(call: Call) -> str:
-    return f"{call} → {call.result}"
+def _folded(turn: Turn) -> str:
+    if not turn.thinking:
+        return ""
+    summary = "Thinking" if turn.text or turn.calls else "Thinking …"
+    # Blank lines around it: what is between them is Markdown.
+    return f"<details><summary>{summary}</summary>\n\n{inert(turn.thinking)}\n\n</details>"
+
+
+def _marked(call: Call) -> str:
+    result = "…" if call.result is None else code(call.result)
+    return f"> {code(str(call))} → {result}"
 
 
 class View(Protocol):
     """Where a growing answer is shown."""
 
-    def show(self, answer: Answer) -> None: ...
+    def show(self, answer: Answer, at_once: bool = False) -> None:
+        """Soon, or `at_once`."""
+
     def close(self, answer: Answer) -> None:
         """Show what is still missing."""
 
@@ -138,8 +172,8 @@ class MarkdownView:
         self._next = now()
         self._handle: Any = None
 
-    def show(self, answer: Answer) -> None:
-        if self._now() >= self._next and not answer.empty:
+    def show(self, answer: Answer, at_once: bool = False) -> None:
+        if (at_once or self._now() >= self._next) and not answer.empty:
             self._update(answer)
             length = len(answer.text) + len(answer.thinking)
             self._next = self._now() + min(0.5, max(0.1, length / 20_000))
@@ -159,19 +193,17 @@ class PlainView:
     """Text as it comes, for terminals and for tools that read a cell's output as a stream."""
 
     def __init__(self) -> None:
-        self._shown = self._calls = 0
+        self._shown = 0
 
-    def show(self, answer: Answer) -> None:
-        for call in answer.calls[self._calls :]:
-            sys.stdout.write(f"\n{_plainly(call)}\n" if self._shown else f"{_plainly(call)}\n")
-        self._calls = len(answer.calls)
-        sys.stdout.write(answer.text[self._shown :])
+    def show(self, answer: Answer, at_once: bool = False) -> None:
+        plain = answer.plain
+        sys.stdout.write(plain[self._shown :])
         sys.stdout.flush()
-        self._shown = len(answer.text)
+        self._shown = len(plain)
 
     def close(self, answer: Answer) -> None:
         self.show(answer)
-        sys.stdout.write("\n" if answer.text else "")
+        sys.stdout.write("\n" if self._shown else "")
 
 
 def new_view() -> View:

@@ -9,10 +9,10 @@ from ollama import ChatResponse
 
 from ollmlx.client import Client, check_options, default_model
 from ollmlx.notebook import images, tools
-from ollmlx.notebook.answer import Answer, View, new_view
+from ollmlx.notebook.answer import INTERRUPTED, Answer, Turn, View, new_view
 from ollmlx.notebook.errors import Failed, Interrupted, Misused
 from ollmlx.notebook.session import Message, Session
-from ollmlx.notebook.tools import Tools
+from ollmlx.notebook.tools import Call, Tools
 from ollmlx.notebook.variables import check_name, fill, option, wanted_shape
 
 RESULT = "_ollmlx"
@@ -42,7 +42,7 @@ def ask(session: Session, given: Namespace, cell: str) -> None:
         finally:
             if messages[-1] is not question:
                 session.model, session.conversations[chat] = model, messages
-    if answer.done_reason == "interrupted":
+    if answer.interrupted:
         raise Interrupted(f"interrupted; what had come by then is in {RESULT}")
     if given.out:
         variables[given.out] = answer.value
@@ -94,37 +94,46 @@ def _converse(
     try:
         for _ in range(rounds):
             said = _stream(client, {**request, "messages": messages}, functions, answer, view)
-            if not (answer.asked and functions):
+            asked = answer.turns[-1].asked
+            if not (asked and functions):
                 messages += [said] if said["content"] else []
                 return
-            calls = tools.perform(answer.asked, functions)
-            messages += [said, *(call.message for call in calls)]
-            answer.called(calls)
-            view.show(answer)
+            told = [_called(Call.of(one), functions, answer, view) for one in asked]
+            messages += [said, *told]
+            answer.turns.append(Turn())
         raise Failed(
             f"the model called functions in {rounds} answers and gave no other; "
             "--rounds N allows more"
         )
     except KeyboardInterrupt:
-        answer.done_reason = "interrupted"
-        if answer.turn:
-            messages.append({"role": "assistant", "content": answer.turn})
+        answer.done_reason = INTERRUPTED
+        if begun := answer.turns[-1].text:
+            messages.append({"role": "assistant", "content": begun})
     finally:
         view.close(answer)
+
+
+def _called(call: Call, functions: Tools, answer: Answer, view: View) -> Message:
+    """What the model is told of a call, which is shown while it runs: it may take its time."""
+    answer.turns[-1].calls.append(call)
+    view.show(answer, at_once=True)
+    tools.perform(call, functions)
+    view.show(answer)
+    return call.message
 
 
 def _stream(
     client: Client, request: dict[str, Any], functions: Tools, answer: Answer, view: View
 ) -> Message:
     """One answer, shown as it comes; the message that it is."""
-    answer.begin_turn()
     answered = client.chat(stream=True, tools=list(functions.values()) or None, **request)
     # Closing it ends the request, so that the server stops at once.
     with closing(cast("Generator[ChatResponse]", answered)) as parts:
         for part in parts:
             answer.add(part)
             view.show(answer)
-    said: Message = {"role": "assistant", "content": answer.turn}
-    if answer.asked:
-        said["tool_calls"] = [call.model_dump() for call in answer.asked]
+    turn = answer.turns[-1]
+    said: Message = {"role": "assistant", "content": turn.text}
+    if turn.asked:
+        said["tool_calls"] = [call.model_dump() for call in turn.asked]
     return said

@@ -1,7 +1,7 @@
 """Functions of the notebook that a model may call."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,18 @@ from ollmlx.notebook.theirs import Raised, theirs
 Tools = dict[str, Callable[..., Any]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
     """What a model called, and what came of it."""
 
     name: str
     arguments: Mapping[str, Any]
-    result: str
+    result: str | None = None
+    """None while it runs, and where it was interrupted."""
+
+    @classmethod
+    def of(cls, asked: Message.ToolCall) -> "Call":
+        return cls(asked.function.name, dict(asked.function.arguments))
 
     def __str__(self) -> str:
         given = ", ".join(f"{key}={value!r}" for key, value in self.arguments.items())
@@ -41,23 +46,16 @@ def named(names: str, variables: Mapping[str, Any]) -> Tools:
     return tools
 
 
-def perform(calls: Sequence[Message.ToolCall], tools: Tools) -> list[Call]:
-    """Call what was asked for, one after the other.
-
-    What goes wrong is told to the model, which may mend it; only an interrupt ends the cell.
-    """
-    return [_perform(call.function.name, dict(call.function.arguments), tools) for call in calls]
-
-
-def _perform(name: str, arguments: dict[str, Any], tools: Tools) -> Call:
-    if name not in tools:
-        return Call(name, arguments, f"error: there is no function {name}, only {', '.join(tools)}")
+def perform(call: Call, tools: Tools) -> None:
+    """What goes wrong is told to the model, which may mend it; only an interrupt ends the cell."""
+    if call.name not in tools:
+        call.result = f"error: there is no function {call.name}, only {', '.join(tools)}"
+        return
     try:
         with theirs():
-            result = tools[name](**arguments)
+            call.result = _text(tools[call.name](**call.arguments))
     except Raised as error:
-        return Call(name, arguments, f"error: {error}")
-    return Call(name, arguments, _text(result))
+        call.result = f"error: {error}"
 
 
 def _text(result: Any) -> str:

@@ -5,7 +5,7 @@ from ollama import ChatResponse
 
 from ollmlx.batch.shapes import shape
 from ollmlx.notebook import answer as answers
-from ollmlx.notebook.answer import Answer, MarkdownView, PlainView
+from ollmlx.notebook.answer import Answer, MarkdownView, PlainView, Turn
 from ollmlx.notebook.saying import table
 from ollmlx.notebook.tools import Call
 
@@ -70,33 +70,33 @@ def test_an_answer_keeps_the_counts_and_the_speed():
 
 
 def test_structured_answers_are_shown_as_code_and_read_as_values():
-    answer = Answer("m", '{"a": 1}', shape=shape("json"))
+    answer = Answer("m", [Turn('{"a": 1}')], shape=shape("json"))
     assert answer.bundle()["text/markdown"] == '```json\n{"a": 1}\n```'
     assert answer.json() == {"a": 1}
 
 
 def test_formulas_are_in_the_marks_that_notebooks_typeset():
-    shown = Answer("m", r"It is \(x^2\), see `\(x\)`.").bundle()
+    shown = Answer("m", [Turn(r"It is \(x^2\), see `\(x\)`.")]).bundle()
     assert shown["text/markdown"] == r"It is $x^2$, see `\(x\)`."
     assert shown["text/plain"] == r"It is \(x^2\), see `\(x\)`."
 
 
 def test_thinking_is_folded_above_the_text():
-    shown = Answer("m", "4", thinking="2 + 2").bundle()
+    shown = Answer("m", [Turn("4", "2 + 2")]).bundle()
     assert shown["text/plain"] == "4"
     assert shown["text/markdown"].startswith("<details><summary>Thinking</summary>")
 
 
 def test_nothing_that_a_model_writes_acts():
     call = Call("<b>f", {}, "<img src=x>")
-    answer = Answer("m", "<script>", "</details><script>", calls=[call])
-    assert answer.bundle()["text/plain"] == "<b>f() → <img src=x>\n<script>"
+    answer = Answer("m", [Turn("<script>", "</details><script>", calls=[call])])
+    assert answer.bundle()["text/plain"] == "<script>\n<b>f() → <img src=x>"
     shown = answer._repr_markdown_()
     assert ("<script" in shown, "<img" in shown, shown.count("</details>")) == (False, False, 1)
 
 
 def test_code_that_a_thought_leaves_open_ends_with_the_thought():
-    shown = Answer("m", "So.", "```py\nx =").bundle()["text/markdown"]
+    shown = Answer("m", [Turn("So.", "```py\nx =")]).bundle()["text/markdown"]
     assert shown.endswith("x =\n```\n\n</details>\n\nSo.")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from ollmlx.notebook.errors import Failed, Misused, Shown
+from ollmlx.notebook.errors import Failed, Interrupted, Misused, Shown
 from tests.stand_in import StandIn
 
 
@@ -85,6 +85,24 @@ def test_a_function_that_fails_or_is_not_there_is_told_to_the_model(
         assert told in shell.user_ns["_ollmlx"].calls[0].result
 
 
+def test_a_call_is_shown_while_it_runs_and_after_it_was_interrupted(
+    shell: InteractiveShell, server: StandIn, capsys: pytest.CaptureFixture[str]
+):
+    server.script = calling("wait")
+
+    def wait() -> None:
+        shown.append(shell.user_ns["_ollmlx"].bundle())
+        raise KeyboardInterrupt
+
+    shown: list[dict[str, str]] = []
+
+    shell.user_ns["wait"] = wait
+    with pytest.raises(Interrupted):
+        ask(shell, "m --tools wait")
+    assert shown == [{"text/plain": "", "text/markdown": "> `wait()` → …"}]
+    assert capsys.readouterr().out == "wait()\n"
+
+
 def test_a_model_that_only_calls_is_stopped(shell: InteractiveShell, server: StandIn):
     call = {"function": {"name": "now", "arguments": {}}}
     server.script = lambda request: {"content": "", "tool_calls": [call]}
@@ -131,7 +149,9 @@ def test_thinking_needs_no_level_whatever_is_behind_it(shell: InteractiveShell, 
     assert {request["model"] for request in server.asked} == {"m"}
 
 
-def test_a_shape_is_of_what_came_behind_the_calls(shell: InteractiveShell, server: StandIn):
+def test_a_shape_is_of_what_came_behind_the_calls_and_all_is_shown_in_its_order(
+    shell: InteractiveShell, server: StandIn, capsys: pytest.CaptureFixture[str]
+):
     def now() -> str:
         return "noon"
 
@@ -139,12 +159,15 @@ def test_a_shape_is_of_what_came_behind_the_calls(shell: InteractiveShell, serve
         if request["messages"][-1]["role"] == "tool":
             return {"content": '{"x": 3}'}
         call = {"function": {"name": "now", "arguments": {}}}
-        return {"content": "I look.", "tool_calls": [call]}
+        return {"thinking": "Hm.", "content": "I look.", "tool_calls": [call]}
 
     server.script = script
     shell.user_ns |= {"Point": Point, "now": now}
     ask(shell, "m --format Point --tools now --out point")
     assert shell.user_ns["point"] == Point(3)
+    assert capsys.readouterr().out == 'I look.\nnow() → noon\n{"x": 3}\n'
+    _, order = shell.user_ns["_ollmlx"].bundle()["text/markdown"].split("</details>\n\n")
+    assert order == 'I look.\n\n> `now()` → `noon`\n\n```json\n{"x": 3}\n```'
 
 
 def test_images_are_sent_with_the_question(shell: InteractiveShell, server: StandIn):
