@@ -17,6 +17,10 @@ _FETCHED = ("ollama", "huggingface")
 _OLLAMAS = (".ollama.ai", ".ollama.com")
 
 
+class NotUpdated(OllmlxError):
+    """Some of the models could not be pulled again."""
+
+
 class NotAuthorized(OllmlxError):
     """The registry lets us not write there."""
 
@@ -41,15 +45,20 @@ def pull_model(connection: Connection, name: str, insecure: bool) -> None:
 def update(words: Words, connection: Connection) -> None:
     if words.on("all") and words.arguments:
         raise Misused("accepts models or --all, not both")
+    failed = []
     for name in words.arguments or _fetched(connection):
         tell(f"updating {name}")
         try:
             pull_model(connection, name, words.on("insecure"))
         except OllmlxError as error:
-            # Models made on this machine are in no registry.
-            if not (words.on("all") and _ABSENT in str(error)):
+            if not words.on("all"):
                 raise
-            tell(f"'{name}' is in no registry: left as it is")
+            # Models made on this machine are in no registry.
+            absent = _ABSENT in str(error)
+            tell(f"'{name}' is left as it is: {'it is in no registry' if absent else error}")
+            failed += [] if absent else [name]
+    if failed:
+        raise NotUpdated(f"not updated: {', '.join(failed)}")
 
 
 def _fetched(connection: Connection) -> list[str]:

@@ -39,8 +39,8 @@ class Chat(Widget):
         think: bool | str | None = None,
         host: str | None = None,
     ) -> None:
-        check_options(options)
         super().__init__()
+        check_options(options)
         self.conversation = Conversation(system)
         self._models = [model, compare] if compare else [model]
         self._options, self._think, self._host = dict(options or {}), think, host
@@ -56,9 +56,7 @@ class Chat(Widget):
         return self.conversation.messages()
 
     def markdown(self) -> str:
-        if self.conversation.turns:
-            return self.conversation.markdown()
-        return "*A chat of ollmlx; this page does not show widgets.*"
+        return self.conversation.markdown()
 
     def to_cell(self) -> None:
         """A cell below this one with the conversation as Markdown.  Raises `NotInNotebook`."""

@@ -10,4 +10,5 @@ class Telemetry(Carrier):
     _esm, _css = modules.script("telemetry.js"), modules.style("telemetry.css")
 
     def markdown(self) -> str:
-        return "*Telemetry of ollmlx is live; this page does not show widgets.*"
+        """Nothing: it is live."""
+        return ""

@@ -41,8 +41,8 @@ class TokenView(Widget):
         options: Mapping[str, Any] | None = None,
         host: str | None = None,
     ) -> None:
-        check_options(options)
         super().__init__()
+        check_options(options)
         if isinstance(of, str):
             of = _asked(of, model, alternatives, dict(options or {}), host)
         if not of.logprobs:

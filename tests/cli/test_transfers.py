@@ -96,9 +96,16 @@ def test_update_pulls_again_and_leaves_alone_what_is_in_no_registry(scripted, ca
     scripted.answers["api/pull"] = ABSENT
     scripted.answers["api/tags"] = [{"models": [{"name": "mine:latest"}]}]
     run(["update", "--all"])
-    assert "'mine:latest' is in no registry: left as it is\n" in capsys.readouterr().err
+    assert "'mine:latest' is left as it is: it is in no registry\n" in capsys.readouterr().err
     with pytest.raises(OllmlxError, match="file does not exist"):
         run(["update", "mine"])
+
+
+def test_update_goes_on_behind_a_model_that_cannot_be_pulled(scripted, capsys):
+    scripted.answers = {**FROM_EVERYWHERE, "api/pull": [{"error": "no route to host"}]}
+    with pytest.raises(OllmlxError, match="not updated: m:1, hub/m:latest"):
+        run(["update", "--all"])
+    assert "'m:1' is left as it is: no route to host\n" in capsys.readouterr().err
 
 
 def test_update_pulls_nothing_over_models_that_came_from_elsewhere(scripted):

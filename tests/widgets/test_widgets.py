@@ -8,6 +8,7 @@ import pytest
 from ollama import ChatResponse
 
 from ollmlx import Chat, ModelManager, Telemetry, TokenView
+from ollmlx.client import UnknownOption
 from ollmlx.widgets.chat import NotInNotebook
 from ollmlx.widgets.tokens import NoLogprobs
 from ollmlx.widgets.widget import Said, Widget
@@ -51,7 +52,12 @@ def server():
 
 
 def test_a_chat_chooses_a_loaded_model_and_answers(server: StandIn):
-    chat = Chat(system="Be brief", options={"seed": 1}, host=server.url)
+    with pytest.raises(UnknownOption, match="did you mean seed"):
+        Chat(options={"sead": 1})
+    chat = Chat(options={"seed": 1}, host=server.url)
+    assert chat.markdown() == ""
+    assert "does not show widgets" in chat._repr_mimebundle_()[0]["text/markdown"]
+    chat.conversation.system = "Be brief"
     page = Page(chat)
     page.ask(kind="hello")
     assert page.kind("settings")["settings"]["models"] == ["m:1b"]
