@@ -69,7 +69,7 @@ class Carrier(Widget):
         while True:
             try:
                 await self._events(lambda event: self.tell(kind="event", page=page, event=event))
-                lost = "the server ended"
+                lost = "the server has ended; looking for it again …"
             except TROUBLES as error:
                 lost = words(error)
             self.tell(kind="lost", page=page, text=lost)

@@ -44,8 +44,12 @@ export function carried(model) {
       line = new Line(model, { kind: "follow", page });
       return () => {
         line.end();
-        model.send({ kind: "leave", page });
         model.off("msg:custom", hear);
+        try {
+          model.send({ kind: "leave", page });
+        } catch {
+          // the kernel has ended, and needs no goodbye
+        }
       };
     },
   };

@@ -23,6 +23,8 @@ class Manager {
     this.server = new Server(transport, (text, wrong) => this.say(text, wrong));
     this.tables = { jobs: new Table("id"), models: new Table("name"), running: new Table("name") };
     this.fits = new Map();
+    this.estimated = new Set(); // since a model was loaded or unloaded: memory is another then
+    this.resident = "";
     this.estimating = false;
     this.ended = false;
     this.build(element);
@@ -81,7 +83,11 @@ class Manager {
     this.running.show(this.tables.running.all);
     this.jobs.show(this.tables.jobs.all);
     this.installed.show(this.tables.models.all);
-    if (event.type === "models") this.estimate();
+    if (event.type === "jobs") return;
+    const resident = this.tables.running.all.map(({ name, status }) => `${name} ${status}`).join();
+    if (resident !== this.resident) this.estimated.clear();
+    this.resident = resident;
+    this.estimate();
   }
 
   lost(text) {
@@ -109,24 +115,35 @@ class Manager {
   async estimate() {
     if (this.estimating) return;
     this.estimating = true;
-    for (const { name } of this.tables.models.all) {
-      if (this.ended || this.fits.has(name)) continue;
-      const about = await this.server.estimate(name, 0);
-      this.fits.set(name, about && { fits: about.fits, arithmetic: about.arithmetic });
+    const unknown = () => this.tables.models.all.find(({ name }) => !this.estimated.has(name));
+    for (let model = unknown(); model && !this.ended; model = unknown()) {
+      this.estimated.add(model.name);
+      this.fits.set(model.name, await this.fit(model.name));
       this.installed.show(this.tables.models.all);
     }
     this.estimating = false;
   }
 
+  /** Kind, words and reason of a badge. */
+  async fit(name) {
+    try {
+      const { fits, arithmetic } = await this.server.estimate(name, 0);
+      return fits ? ["yes", "fits", arithmetic] : ["no", "too large", arithmetic];
+    } catch (error) {
+      return ["no", "unknown size", error.message];
+    }
+  }
+
   runningRow(model) {
     const { name, status, pinned } = model;
+    const loads = status === "loading";
     const leaves = pinned ? "stays loaded" : model.expires_at && `goes in ${until(model.expires_at)}`;
-    const state = status === "loading" ? `loading, ${Math.round(model.fraction * 100)} %` : leaves;
+    const state = loads ? `loading, ${Math.round(model.fraction * 100)} %` : leaves;
     const facts = [state, size(model.size), `${model.context_length} tokens of context`];
     if (model.users > 0) facts.push(`${model.users} at work`);
     const buttons = [
       button(pinned ? "Unpin" : "Pin", () => this.server.keep(name, !pinned), { label: `${pinned ? "Unpin" : "Pin"} ${name}`, disabled: status !== "ready" }),
-      button(status === "loading" ? "Stop" : "Unload", () => this.server.unload(name, status === "loading"), { label: `Unload ${name}` }),
+      button(loads ? "Stop" : "Unload", () => this.server.unload(name, loads), { label: `${loads ? "Stop loading" : "Unload"} ${name}` }),
     ];
     if (model.users > 0 && status === "ready") {
       buttons.push(button("Stop now", () => this.server.unload(name, true), { kind: "danger", label: `Stop ${name} and all its answers now` }));
@@ -141,7 +158,7 @@ class Manager {
     const transfer = TRANSFERS.includes(job.kind);
     const facts = [how, !over && job.total > 0 && `${size(job.completed)} of ${size(job.total)}`];
     if (status === "running" && job.total > 0) {
-      facts.push(job.speed > 0 ? `${size(job.speed)}/s` : transfer && "nothing comes");
+      facts.push(job.speed > 0 ? `${size(job.speed)}/s` : transfer && "waiting for data");
       if (job.eta !== null) facts.push(`${duration(job.eta)} left`);
     }
     const name = `${job.kind} of ${job.model}`;
@@ -158,24 +175,30 @@ class Manager {
 
   cancel(job, place) {
     if (job.status === "done") return this.server.cancel(job);
-    return confirm(place, `Cancel the ${job.kind} of ${job.model}?`, "Cancel it", () => this.server.cancel(job));
+    return confirm(place, `Cancel the ${job.kind} of ${job.model}?`, "cancel it", () => this.server.cancel(job));
   }
 
   modelRow(model, place) {
     const { name, details } = model;
     const running = this.tables.running.rows.has(name);
-    const fit = this.fits.get(name);
-    const badge = fit && h("span", { class: `ollmlx-badge ${fit.fits ? "yes" : "no"}`, title: fit.arithmetic }, fit.fits ? "fits" : "too large");
+    const [kind, word, reason] = (!running && this.fits.get(name)) || [];
+    const badge = kind && h("span", { class: `ollmlx-badge ${kind}`, title: reason }, word);
     const format = FORMATS[details.format];
     const facts = [size(model.size), details.quantization_level, details.parameter_size, format ?? details.format];
     const convertible = makeable(format, details.quantization_level).length > 0;
-    const remove = () => confirm(place, `Delete ${name} from the disk?`, "Delete", () => this.server.remove(name, running));
+    const loaded = () => this.tables.running.rows.has(name);
+    const remove = () => confirm(place, `Delete ${name} from the disk?`, "delete it", () => this.server.remove(name, loaded()));
+    const convert = () => this.convert(this.tables.models.rows.get(name), place);
     const buttons = [
       button("Load", () => loading(place, this.server, name, (request) => this.server.load(request)), { label: `Load ${name}`, disabled: running }),
-      convertible && button("Convert", () => converting(place, model, format, (job) => this.server.begin(job)), { label: `Convert or quantise ${name}` }),
+      convertible && button("Convert", convert, { label: `Convert or quantise ${name}` }),
       button("Delete", remove, { kind: "danger", label: `Delete ${name}` }),
     ];
     return [row(name, facts, buttons, badge)];
+  }
+
+  convert(model, place) {
+    converting(place, model, FORMATS[model.details.format], (job) => this.server.begin(job));
   }
 
   foundRow(found, place) {
@@ -196,7 +219,7 @@ class Manager {
 
   /** What a model that is not here would take of memory and disk. */
   async look(name, place) {
-    const about = await this.server.estimate(name, 0);
+    const about = await this.server.estimate(name, 0).catch((error) => this.say(error.message, true));
     if (!about) return;
     const disk = `${size(about.download)} to fetch, ${size(about.disk_free)} are free on the disk`;
     const panel = open(

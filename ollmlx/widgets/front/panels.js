@@ -21,8 +21,8 @@ export function open(row, label, ...content) {
 
 /** Asks before something that cannot be taken back. */
 export function confirm(row, question, word, act) {
-  const yes = button(word, () => (panel.close(), act()), { kind: "danger", label: `Yes, ${word.toLowerCase()}` });
-  const no = button("Cancel", () => panel.close());
+  const yes = button(`Yes, ${word}`, () => (panel.close(), act()), { kind: "danger" });
+  const no = button("No", () => panel.close());
   const panel = open(row, question, h("div", {}, question), h("div", { class: "ollmlx-bar" }, no, yes));
 }
 
@@ -37,10 +37,13 @@ export function loading(row, server, model, load) {
     load({ model, options: context.value ? { num_ctx: Number(context.value) } : {}, anyway: !fits });
   };
   const estimate = async () => {
-    const about = await server.estimate(model, Number(context.value) || 0);
-    if (!about) return;
-    fits = about.fits;
-    sum.replaceChildren(verdict(about), h("div", { class: "ollmlx-faint" }, about.arithmetic));
+    try {
+      const about = await server.estimate(model, Number(context.value) || 0);
+      fits = about.fits;
+      sum.replaceChildren(verdict(about), h("div", { class: "ollmlx-faint" }, about.arithmetic));
+    } catch (error) {
+      sum.replaceChildren(h("div", { class: "ollmlx-error" }, error.message));
+    }
     go.textContent = fits ? "Load" : "Load anyway";
     go.disabled = false;
   };

@@ -33,13 +33,27 @@ export class Rows {
     const state = JSON.stringify([item, this.look(item)]);
     const old = before.get(item[this.key]);
     if (old?.state === state) return old;
-    const node = old?.node ?? h("li");
-    const focused = node.contains(document.activeElement) ? document.activeElement.ariaLabel : null;
-    const panel = node.querySelector(":scope > .ollmlx-panel");
-    node.replaceChildren(...this.draw(item, node), ...(panel ? [panel] : []));
-    if (focused !== null) refocus(node, focused);
+    const node = old?.node ?? h("li", {}, h("div"));
+    const focused = node.contains(document.activeElement) && document.activeElement;
+    renew(node.firstChild, this.draw(item, node).filter(Boolean)); // an open panel stands behind it
+    if (focused && !focused.isConnected) refocus(node, focused.ariaLabel);
     return { node, state };
   }
+}
+
+/**
+ * Gives an element these children, and leaves alone what is as it was: a button may be pressed just
+ * now.  It keeps its listener, so that attributes have to tell buttons apart that do other things.
+ */
+function renew(element, fresh) {
+  const before = [...element.childNodes];
+  fresh.forEach((part, index) => {
+    const there = before[index];
+    if (!there) element.append(part);
+    else if (!there.cloneNode(false).isEqualNode(part.cloneNode(false))) there.replaceWith(part);
+    else renew(there, [...part.childNodes]);
+  });
+  for (const gone of before.slice(fresh.length)) gone.remove();
 }
 
 /** The button that was focused has a successor with the same label, or else another one. */

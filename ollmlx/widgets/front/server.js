@@ -29,10 +29,11 @@ export class Server {
     return answer;
   }
 
+  /** What a model would take; throws what the server says. */
   estimate(model, context) {
     const about = new URLSearchParams({ model });
     if (context) about.set("num_ctx", String(context));
-    return this.call("GET", `/api/ollmlx/estimate?${about}`);
+    return this.transport.call("GET", `/api/ollmlx/estimate?${about}`, null);
   }
 
   search(text) {
@@ -40,7 +41,7 @@ export class Server {
   }
 
   begin(job) {
-    return this.act(`began: ${job.kind} ${job.model}`, "POST", "/api/ollmlx/jobs", job);
+    return this.act(`${job.kind} of ${job.model} began`, "POST", "/api/ollmlx/jobs", job);
   }
 
   job(id, what) {

@@ -62,7 +62,10 @@ def test_a_pull_is_watched_paused_gone_on_with_and_then_installed(
     job = listed(models, "Jobs").first
     expect(job).to_contain_text(re.compile(r"of 3\.1 MB|of 3 MB"))
     expect(job).to_contain_text(re.compile(r"[kM]B/s.* left"))
-    job.get_by_role("button", name="Pause").click()
+    job.get_by_role("button", name="Pause").hover()
+    models.page.mouse.down()
+    expect(job).not_to_have_text(job.text_content() or "")  # which must not take the button away
+    models.page.mouse.up()
     expect(job).to_contain_text("paused")
     registry.seconds_per_mib = 0
     job.get_by_role("button", name="Resume").press("Enter")
@@ -83,6 +86,8 @@ def test_a_pull_is_cancelled_after_a_question(models: Locator, registry: Misbeha
     expect(job.get_by_role("group")).to_have_count(0)
     expect(job.get_by_role("button", name="Cancel the pull")).to_be_focused()
     models.page.keyboard.press("Enter")
+    expect(job).not_to_have_text(job.text_content() or "")
+    expect(job.get_by_role("button", name="No")).to_be_focused()
     job.get_by_role("button", name="Yes, cancel it").click()
     expect(listed(models, "Jobs")).to_have_count(0)
     registry.seconds_per_mib = 0
@@ -118,10 +123,10 @@ def test_a_model_is_deleted_after_a_question(models: Locator, server: httpx.Clie
     row = listed(models, "Installed models").filter(has_text="me/m:1")
     row.get_by_role("button", name=re.compile("^Delete")).click()
     expect(row).to_contain_text("from the disk?")
-    row.get_by_role("button", name="Cancel").click()
+    row.get_by_role("button", name="No").click()
     expect(row.get_by_role("group")).to_have_count(0)
     row.get_by_role("button", name=re.compile("^Delete")).click()
-    row.get_by_role("button", name="Yes, delete").click()
+    row.get_by_role("button", name="Yes, delete it").click()
     expect(row).to_have_count(0)
     names = [model["name"] for model in server.get("/api/tags").json()["models"]]
     assert not any("me/m:1" in name for name in names)
