@@ -1,5 +1,6 @@
 """Toy models shared by the whole test run; fixtures of one room live beside its tests."""
 
+import gc
 import signal
 from pathlib import Path
 
@@ -9,6 +10,16 @@ from tests.bert import make_minilm, make_toy_bert
 from tests.toy import ToyModels, make_toy
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
+gc.disable()  # until all is imported
+
+
+def pytest_collection_finish() -> None:
+    """What all tests import stays to the end: the many collections of an MLX model that is let go
+    need not walk through half a gigabyte of it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
