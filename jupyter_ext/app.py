@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.paths import jupyter_path
 from jupyter_server._tz import utcnow
+from jupyter_server.base.handlers import FileFindHandler
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
@@ -210,6 +212,10 @@ class OllmlxApp(ExtensionApp):
         base = app.base_url.rstrip("/")
         mount = self._mount(f"{base}/{self.mount_prefix}")
         self.handlers.append(below_prefix(self.mount_prefix, mount))
+        # Where VS Code looks for the scripts of widgets before it would ask a CDN; Jupyter's server
+        # itself serves them no more.
+        scripts = {"path": jupyter_path("nbextensions")}
+        self.handlers.append((r"/nbextensions/(.*)", FileFindHandler, scripts))
         # Where the panel in JupyterLab finds us; without it, it says what is missing.
         page = app.web_app.settings.setdefault("page_config_data", {})
         page["ollmlxPrefix"] = self.mount_prefix

@@ -10,6 +10,7 @@ import openai
 import psutil
 import pytest
 from jupyter_client import BlockingKernelClient
+from jupyter_core.paths import jupyter_path
 
 from tests.jupyter_ext.process import Server, serving
 
@@ -51,6 +52,21 @@ def test_ollamas_client_is_told_what_is_missing(server):
         pytest.raises(ollama.ResponseError, match="authentication required"),
     ):
         client.list()
+
+
+def test_the_scripts_of_widgets_are_served_for_front_ends_that_bring_none(server):
+    site = server.note["mount"].removesuffix("/ollama")
+    with httpx.Client(base_url=f"{site}/nbextensions/", trust_env=False) as http:
+        # VS Code looks here for where the scripts are, and shows no widget if one is missing.
+        found = [name for name in installed_widgets() if "require" in http.get(name).text]
+        assert found == installed_widgets()
+        assert "AnyModel" in http.get("anywidget/index.js").text
+        assert http.get("..%2fkernels%2fpython3%2fkernel.json").status_code == 404
+
+
+def installed_widgets() -> list[str]:
+    folders = map(Path, jupyter_path("nbextensions"))
+    return [str(path.relative_to(top)) for top in folders for path in top.glob("*/extension.js")]
 
 
 def test_openais_client_talks_through_the_mount(server):
