@@ -1,4 +1,4 @@
-"""Widgets where nothing of JupyterLab is, as in VS Code: in a bare page, light and dark."""
+"""Widgets where nothing of JupyterLab is, in bare pages, light and dark, and in VS Code's."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -53,15 +53,28 @@ SAID: dict[str, list[dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(params=["light", "dark"])
+VSCODE = """<body class="vscode-dark"><style>:root {
+  --vscode-editor-background: #1f1f1f; --vscode-editor-foreground: #ccc;
+  --vscode-input-background: #313131; --vscode-textCodeBlock-background: #2b2b2b;
+  --vscode-button-background: #0078d4; --vscode-button-foreground: #fff;
+  --vscode-textLink-foreground: #4daafc;
+  --jp-layout-color1: white; --jp-layout-color2: #eee; --jp-ui-font-color1: rgb(0 0 0 / 80%);
+  --jp-brand-color1: #1976d2; --jp-border-color2: #e0e0e0;
+}</style><main></main>"""
+"""As VS Code 1.139 makes a page of outputs in its dark theme."""
+PAGES = {"light": "<main></main>", "dark": "<main></main>", "vscode": VSCODE}
+
+
+@pytest.fixture(params=PAGES)
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """Whose console stayed silent, and which asked nobody for anything."""
-    opened = browser.new_page(color_scheme=request.param, viewport={"width": 400, "height": 900})
+    scheme = "dark" if request.param == "dark" else "light"
+    opened = browser.new_page(color_scheme=scheme, viewport={"width": 400, "height": 900})
     wrong: list[str] = []
     opened.on("console", lambda message: wrong.append(message.text))
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("request", lambda asked: wrong.append(asked.url))
-    opened.set_content("<main></main>")
+    opened.set_content(PAGES[request.param])
     yield opened
     opened.close()
     assert [text for text in wrong if not text.startswith("blob:")] == []
