@@ -71,6 +71,8 @@ class Tool(Struct):
     name: str = ""
     description: str = ""
     input_schema: Any = None
+    max_uses: int = 0
+    """Of the web search, of which there is none; the type is checked."""
 
 
 class ToolChoice(Struct):

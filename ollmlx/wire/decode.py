@@ -52,6 +52,9 @@ _NAMELESS = {
     r' "json:\"arguments\"" }',
     "anthropic.MessageParam": r'struct { Role string "json:\"role\""; Content json.RawMessage'
     r' "json:\"content\"" }',
+    "openai.ContentKind": r'struct { Type string "json:\"type\"" }',
+    "openai.ItemKind": r'struct { Type string "json:\"type\""; Role string "json:\"role\"" }',
+    "openai.ResponsesFunctionCallOutput": "",
 }
 """What Go prints of a Struct without a name."""
 _READ_TWICE = (("anthropic.MessageParam", "content"),)
@@ -82,6 +85,7 @@ def from_value(value: Any, kind: type[T]) -> T:
         return kind()
     if not isinstance(value, dict):
         name = _go_name(kind)
+        name = _NAMELESS.get(name, name)
         raise Malformed(f"json: cannot unmarshal {json_kind(value)} into Go value of type {name}")
     decoded: T = _struct(value, kind, _Where("", ""))
     return decoded

@@ -43,6 +43,8 @@ class ResponsesText(Struct):
 
 class ResponsesReasoning(Reasoning):
     summary: str = ""
+    generate_summary: str = ""
+    """Older spelling, not used."""
 
 
 class ResponsesRequest(Extras):
@@ -68,6 +70,94 @@ class ResponsesRequest(Extras):
     store: bool | None = None
     """Whether the response may be gone on from; not said is yes."""
     stream: bool = False
+
+
+# -- items of the input: fields that nothing reads are there as a wrong type is refused ----------
+
+
+class ItemKind(Struct):
+    """What an item is; without a type, one with a role is a message."""
+
+    type: str = ""
+    role: str = ""
+
+
+class ContentKind(Struct):
+    type: str = ""
+
+
+class ResponsesTextContent(Struct):
+    text: str = ""
+
+
+class ResponsesOutputTextContent(ResponsesTextContent):
+    """What the model said."""
+
+
+class ResponsesImageContent(Struct):
+    detail: str = ""
+    file_id: str = ""
+    image_url: str = ""
+
+
+class ResponsesFileContent(Struct):
+    file_data: str = ""
+    file_id: str = ""
+    file_url: str = ""
+    filename: str = ""
+
+
+Content = ResponsesTextContent | ResponsesImageContent | ResponsesFileContent
+
+
+class ResponsesInputMessage(Struct):
+    role: str = ""
+    content: Any = None
+    """A text or a list of contents, as the output of a call."""
+
+
+class ResponsesFunctionCall(Struct):
+    id: str = ""
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+    """JSON."""
+
+
+class ResponsesFunctionCallOutput(Struct):
+    call_id: str = ""
+    output: Any = None
+
+
+class ResponsesReasoningSummary(Struct):
+    type: str = ""
+    text: str = ""
+
+
+class ResponsesReasoningInput(Struct):
+    id: str = ""
+    summary: list[ResponsesReasoningSummary] = []
+    encrypted_content: str = ""
+
+
+class ResponsesWebSearchAction(Struct):
+    type: str = ""
+    query: str = ""
+
+
+class ResponsesWebSearchCall(Struct):
+    id: str = ""
+    status: str = ""
+    action: ResponsesWebSearchAction | None = None
+
+
+InputItem = (
+    ResponsesInputMessage
+    | ResponsesFunctionCall
+    | ResponsesFunctionCallOutput
+    | ResponsesReasoningInput
+    | ResponsesWebSearchCall
+)
 
 
 # -- answers --------------------------------------------------------------------------------------

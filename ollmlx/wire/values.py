@@ -69,7 +69,7 @@ def _no_base64(data: bytes) -> int | None:
     return next(following, None)
 
 
-def _ordered(value: Any) -> Any:
+def ordered(value: Any) -> Any:
     """Ollama reads these objects with another library, which keeps their order."""
     if not isinstance(value, dict):
         raise Mismatch("Value looks like object, but can't find closing '}' symbol")
@@ -112,7 +112,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "keep_alive": _keep_alive,
     "think": _think,
     "image": image,
-    "ordered": _ordered,
+    "ordered": ordered,
     "tool_choice": _tool_choice,
     "thinking_budget": _thinking_budget,
 }

@@ -233,6 +233,10 @@ async def test_anthropics_own_search_is_offered_and_fails_as_without_a_cloud(cli
         ({"max_tokens": 0}, "max_tokens is required and must be positive"),
         ({"messages": []}, "messages is required"),
         ({"messages": [{"role": "user"}]}, "unexpected end of JSON input"),
+        (
+            {"tools": [{"type": "web_search_20250305", "max_uses": "x"}]},
+            "json: cannot unmarshal string into Go struct field Tool.tools.max_uses of type int",
+        ),
         ({"system": 5}, "system must be a string or an array of text blocks"),
         (
             {"max_tokens": "9"},

@@ -206,6 +206,17 @@ async def test_thoughts_come_before_the_message_they_led_to(echo):
     assert answer["output"][0]["content"][0]["text"] == "<think>hm</think>"
 
 
+async def test_keys_of_items_may_be_written_in_any_case(echo):
+    parts = [{"Type": "input_text", "TEXT": "hey"}]
+    answer = await respond(echo, [{"Role": "user", "CONTENT": parts}], model="roles")
+    assert answer["output"][0]["content"][0]["text"] == "[user]hey"
+
+
+async def test_an_empty_input_is_answered(echo):
+    answer = await respond(echo, [])
+    assert answer["output"][0]["content"][0]["text"] == ""
+
+
 async def test_members_of_a_namespace_have_its_name_before_theirs(echo):
     tools = [{"type": "namespace", "name": "ns", "tools": [TOOL, {**TOOL, "name": "ns.g"}]}]
     answer = await respond(echo, "hey", model="roles", tools=tools)
@@ -232,6 +243,24 @@ async def test_members_of_a_namespace_have_its_name_before_theirs(echo):
             {"input": [{"type": "function_call", "name": 5}]},
             "input[0]: json: cannot unmarshal number into Go struct field"
             " ResponsesFunctionCall.name of type string",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "detail": 5}]}]},
+            "input[0]: content[0]: json: cannot unmarshal number into Go struct field"
+            " ResponsesImageContent.detail of type string",
+        ),
+        (
+            {"input": [{"type": "function_call_output", "call_id": 5}]},
+            "input[0]: json: cannot unmarshal number into Go struct field .call_id of type string",
+        ),
+        (
+            {"input": [{"type": "reasoning", "summary": [{"text": 5}]}]},
+            "input[0]: json: cannot unmarshal number into Go struct field"
+            " ResponsesReasoningSummary.summary.text of type string",
+        ),
+        (
+            {"input": [{"type": "function_call", "arguments": "[]"}]},
+            "failed to parse function call arguments: Value looks like object",
         ),
         ({"input": [{"content": "x"}]}, "input[0]: input item missing required 'type' field"),
         (

@@ -1,22 +1,28 @@
 """The `input` of a response → Ollama's messages."""
 
+from itertools import zip_longest
 from typing import Any
 
 from ollmlx.api.openai.messages import image_of
 from ollmlx.errors import Malformed
+from ollmlx.store.golang import quoted
 from ollmlx.wire import responses as wire
-from ollmlx.wire.decode import json_kind, mismatch, parse_whole
+from ollmlx.wire.decode import from_value, json_kind, parse_whole
 from ollmlx.wire.native import Message, ToolCall, ToolCallFunction
+from ollmlx.wire.values import ordered
 
-_NO_VALUE = "json: cannot unmarshal {} into Go value of type {}"
-_LIST = "[]json.RawMessage"
-_PART = r'struct { Type string "json:\"type\"" }'
-_ITEM = r'struct { Type string "json:\"type\""; Role string "json:\"role\"" }'
-"""What Ollama takes a value for until it knows its type."""
-_PARTS = {
-    "input_text": "ResponsesTextContent",
-    "output_text": "ResponsesOutputTextContent",
-    "input_image": "ResponsesImageContent",
+_ITEMS: dict[str, type[wire.InputItem]] = {
+    "message": wire.ResponsesInputMessage,
+    "function_call": wire.ResponsesFunctionCall,
+    "function_call_output": wire.ResponsesFunctionCallOutput,
+    "reasoning": wire.ResponsesReasoningInput,
+    "web_search_call": wire.ResponsesWebSearchCall,
+}
+_CONTENTS: dict[str, type[wire.Content]] = {
+    "input_text": wire.ResponsesTextContent,
+    "output_text": wire.ResponsesOutputTextContent,
+    "input_image": wire.ResponsesImageContent,
+    "input_file": wire.ResponsesFileContent,
 }
 
 
@@ -25,9 +31,10 @@ def native_messages(request: wire.ResponsesRequest, before: list[Any]) -> list[M
     conversation = _Conversation()
     if request.instructions:
         conversation.messages.append(Message("system", request.instructions))
-    items = [*before, *input_items(request.input)]
-    for index, item in enumerate(items):
-        conversation.take(index - len(before), item, items[index + 1 : index + 2])
+    said = [*before, *input_items(request.input)]
+    items = [_item(value, f"input[{at}]: ") for at, value in enumerate(said, -len(before))]
+    for item, following in zip_longest(items, items[1:]):
+        conversation.take(item, following)
     return conversation.ended()
 
 
@@ -40,7 +47,7 @@ def input_items(said: Any) -> list[Any]:
             return [{"role": "user", "content": text}]
         case [*items]:
             return items
-    raise Malformed(f"input must be a string or array: {_no(said, _LIST)}")
+    raise _no_list(said, "input")
 
 
 class _Conversation:
@@ -50,25 +57,18 @@ class _Conversation:
         self.messages: list[Message] = []
         self._thoughts = ""
 
-    def take(self, index: int, item: Any, following: list[Any]) -> None:
-        where = f"input[{index}]: "
-        item = _object(item, where, _ITEM)
-        kind = _text(item, "type", where) or ("message" if _text(item, "role", where) else "")
-        match kind:
-            case "message":
-                self._message(item, where, following)
-            case "function_call":
-                self._call(item, where)
-            case "function_call_output":
-                self._output(item, where)
-            case "reasoning":
-                self._thoughts = _text(item, "encrypted_content", where, "ResponsesReasoningInput")
-            case "web_search_call":
+    def take(self, item: wire.InputItem, following: wire.InputItem | None) -> None:
+        match item:
+            case wire.ResponsesInputMessage():
+                self._message(item, following)
+            case wire.ResponsesFunctionCall():
+                self._call(item)
+            case wire.ResponsesFunctionCallOutput():
+                self._output(item)
+            case wire.ResponsesReasoningInput():
+                self._thoughts = item.encrypted_content
+            case wire.ResponsesWebSearchCall():
                 pass  # what it found is in the message that follows
-            case "":
-                raise Malformed(f"{where}input item missing required 'type' field")
-            case _:
-                raise Malformed(f'{where}unknown input item type: "{kind}"')
 
     def ended(self) -> list[Message]:
         """All messages; thoughts that led to none are one."""
@@ -76,10 +76,10 @@ class _Conversation:
             self.messages.append(Message("assistant", thinking=self._taken_thoughts()))
         return self.messages
 
-    def _message(self, item: dict[str, Any], where: str, following: list[Any]) -> None:
-        role = _text(item, "role", where)
-        text, images = _content(item.get("content"), where, "content")
-        message = Message("system" if role == "developer" else role, text, images=images)
+    def _message(self, item: wire.ResponsesInputMessage, following: wire.InputItem | None) -> None:
+        text, images = _spoken(item.content)
+        role = "system" if item.role == "developer" else item.role
+        message = Message(role, text, images=images)
         if role == "assistant":
             message.thinking = self._taken_thoughts()
             if self._belongs_to_call(following):
@@ -87,15 +87,14 @@ class _Conversation:
                 return
         self.messages.append(message)
 
-    def _belongs_to_call(self, following: list[Any]) -> bool:
+    def _belongs_to_call(self, following: wire.InputItem | None) -> bool:
         """Whether the last message has the call whose output comes next: the output has to stand
         right behind it.
         """
-        match following:
-            case [{"type": "function_call_output", "call_id": str(call_id)}] if call_id:
-                last = self.messages[-1] if self.messages else Message()
-                return any(call.id == call_id for call in last.tool_calls)
-        return False
+        if not isinstance(following, wire.ResponsesFunctionCallOutput) or not self.messages:
+            return False
+        calls = self.messages[-1].tool_calls
+        return bool(following.call_id) and any(call.id == following.call_id for call in calls)
 
     def _merge(self, message: Message) -> None:
         last = self.messages[-1]
@@ -103,25 +102,20 @@ class _Conversation:
         last.images = [*last.images, *message.images]
         last.thinking = message.thinking or last.thinking
 
-    def _call(self, item: dict[str, Any], where: str) -> None:
-        call_id, name, arguments = (
-            _text(item, field, where, "ResponsesFunctionCall")
-            for field in ("call_id", "name", "arguments")
-        )
-        call = ToolCall(ToolCallFunction(name, _arguments(arguments)), call_id)
+    def _call(self, item: wire.ResponsesFunctionCall) -> None:
+        call = ToolCall(ToolCallFunction(item.name, _arguments(item.arguments)), item.call_id)
         if not self.messages or self.messages[-1].role != "assistant":
             self.messages.append(Message("assistant"))
         last = self.messages[-1]
         last.tool_calls = [*last.tool_calls, call]
         last.thinking = self._taken_thoughts() or last.thinking
 
-    def _output(self, item: dict[str, Any], where: str) -> None:
-        text, images = _content(item.get("output"), where, "output")
-        call_id = _text(item, "call_id", where)
+    def _output(self, item: wire.ResponsesFunctionCallOutput) -> None:
+        text, images = _spoken(item.output)
         calls = [call for message in self.messages for call in message.tool_calls]
-        name = next((c.function.name for c in reversed(calls) if c.id == call_id), "")
+        name = next((c.function.name for c in reversed(calls) if c.id == item.call_id), "")
         self.messages.append(
-            Message("tool", text, images=images, tool_name=name, tool_call_id=call_id)
+            Message("tool", text, images=images, tool_name=name, tool_call_id=item.call_id)
         )
 
     def _taken_thoughts(self) -> str:
@@ -131,60 +125,70 @@ class _Conversation:
 
 def _arguments(text: str) -> dict[str, Any]:
     try:
-        found = parse_whole(text) if text else {}
+        found = parse_whole(text) if text else None
+        arguments: dict[str, Any] = ordered({} if found is None else found)
     except Malformed as error:
         raise Malformed(f"failed to parse function call arguments: {error}") from error
-    if not isinstance(found, dict | None):
-        raise Malformed("failed to parse function call arguments: they are no JSON object")
-    return found or {}
+    return arguments
 
 
-def _content(value: Any, where: str, name: str) -> tuple[str, list[str]]:
-    """The text and the images of a `content` or an `output`."""
+# -- JSON → items ---------------------------------------------------------------------------------
+
+
+def _item(value: Any, where: str) -> wire.InputItem:
+    """With its contents read.  Raises `Malformed` that begins with `where`."""
+    try:
+        kind = from_value(value, wire.ItemKind)
+        name = kind.type or ("message" if kind.role else "")
+        if not name:
+            raise Malformed("input item missing required 'type' field")
+        if name not in _ITEMS:
+            raise Malformed(f"unknown input item type: {quoted(name)}")
+        item = from_value(value, _ITEMS[name])
+        if isinstance(item, wire.ResponsesInputMessage):
+            item.content = _contents(item.content, "content")
+        elif isinstance(item, wire.ResponsesFunctionCallOutput):
+            item.output = _contents(item.output, "output")
+    except Malformed as error:
+        raise Malformed(f"{where}{error}") from error
+    return item
+
+
+def _contents(value: Any, name: str) -> list[wire.Content]:
     match value:
         case None:
-            return "", []
+            return []
         case str(text):
-            return text, []
-        case [*parts]:
-            found = [_part(part, f"{where}{name}[{i}]: ") for i, part in enumerate(parts)]
-            texts, images = [text for text, _ in found], [image for _, image in found]
-            return "".join(texts), [image for image in images if image]
-    raise Malformed(f"{where}{name} must be a string or array: {_no(value, _LIST)}")
+            return [wire.ResponsesTextContent(text)]
+        case [*values]:
+            return [_content(one, f"{name}[{at}]: ") for at, one in enumerate(values)]
+    raise _no_list(value, name)
 
 
-def _part(part: Any, where: str) -> tuple[str, str]:
-    """A part's text, and its image."""
-    part = _object(part, where, _PART)
-    match _text(part, "type", where):
-        case "input_text" | "output_text" as kind:
-            return _text(part, "text", where, _PARTS[kind]), ""
-        case "input_image" as kind:
-            url = _text(part, "image_url", where, _PARTS[kind])
-            return "", image_of(url) if url else ""
-        case "input_file":
-            raise Malformed("file inputs are not currently supported")
-        case kind:
-            raise Malformed(f"{where}unknown content type: {kind}")
+def _content(value: Any, where: str) -> wire.Content:
+    try:
+        kind = from_value(value, wire.ContentKind).type
+        if kind not in _CONTENTS:
+            raise Malformed(f"unknown content type: {kind}")
+        return from_value(value, _CONTENTS[kind])
+    except Malformed as error:
+        raise Malformed(f"{where}{error}") from error
 
 
-def _object(value: Any, where: str, kind: str) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise Malformed(f"{where}{_no(value, kind)}")
-    return value
+def _no_list(value: Any, name: str) -> Malformed:
+    reason = f"json: cannot unmarshal {json_kind(value)} into Go value of type []json.RawMessage"
+    return Malformed(f"{name} must be a string or array: {reason}")
 
 
-def _no(value: Any, kind: str) -> str:
-    return _NO_VALUE.format(json_kind(value), kind)
-
-
-def _text(item: dict[str, Any], name: str, where: str, kind: str = "") -> str:
-    """`kind` is what Ollama calls such an item."""
-    value = item.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise Malformed(f"{where}{mismatch(value, str, f'{kind}.{name}')}")
-    return value
+def _spoken(contents: list[wire.Content]) -> tuple[str, list[str]]:
+    """The text and the images."""
+    text, images = "", list[str]()
+    for content in contents:
+        match content:
+            case wire.ResponsesTextContent():
+                text += content.text
+            case wire.ResponsesImageContent() if content.image_url:
+                images.append(image_of(content.image_url))
+            case wire.ResponsesFileContent():
+                raise Malformed("file inputs are not currently supported")
+    return text, images
