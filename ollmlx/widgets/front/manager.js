@@ -9,6 +9,7 @@ import { Table } from "./table.js";
 
 /** What can be converted; the API calls MLX's models by what their weights lie in. */
 const FORMATS = { gguf: "GGUF", safetensors: "MLX" };
+const BY_NAME = new Intl.Collator("en", { numeric: true });
 const TRANSFERS = ["pull", "push"];
 const TICK_MS = 1000; // between two looks at the clock, for what expires
 
@@ -51,11 +52,11 @@ class Manager {
     this.sections = [
       section("Running", this.running.element, this.running.empty),
       section("Downloads and conversions", this.jobs.element, this.jobs.empty),
-      section("Installed", this.installed.element, this.installed.empty),
-      section("Find models", this.searching(), this.hub, h("div", { class: "ollmlx-found" }, this.found.element)),
+      section("Installed", h("div", { class: "ollmlx-many" }, this.installed.element), this.installed.empty),
+      section("Find models", this.searching(), this.hub, h("div", { class: "ollmlx-many" }, this.found.element)),
     ];
-    const head = h("div", { class: "ollmlx-bar ollmlx-head" }, h("h3", {}, "Models"), copy);
-    element.append(head, this.said, ...this.sections);
+    const head = h("div", { class: "ollmlx-bar ollmlx-head" }, h("h3", {}, "Models"), this.said, copy);
+    element.append(head, ...this.sections);
     this.say("asking the server …");
   }
 
@@ -63,7 +64,7 @@ class Manager {
     this.query = h("input", {
       type: "search",
       class: "ollmlx-search",
-      placeholder: "words to search for, or a name to pull",
+      placeholder: "Words to search for, or a name to pull",
       "aria-label": "Search for models",
       onkeydown: (event) => event.key === "Enter" && this.search(),
     });
@@ -81,8 +82,8 @@ class Manager {
     }
     this.tables[event.type].take(event);
     this.running.show(this.tables.running.all);
-    this.jobs.show(this.tables.jobs.all);
-    this.installed.show(this.tables.models.all);
+    this.jobs.show(this.tables.jobs.all.sort((one, other) => other.created_at.localeCompare(one.created_at)));
+    this.installed.show(this.models);
     if (event.type === "jobs") return;
     const resident = this.tables.running.all.map(({ name, status }) => `${name} ${status}`).join();
     if (resident !== this.resident) this.estimated.clear();
@@ -119,9 +120,13 @@ class Manager {
     for (let model = unknown(); model && !this.ended; model = unknown()) {
       this.estimated.add(model.name);
       this.fits.set(model.name, await this.fit(model.name));
-      this.installed.show(this.tables.models.all);
+      this.installed.show(this.models);
     }
     this.estimating = false;
+  }
+
+  get models() {
+    return this.tables.models.all.sort((one, other) => BY_NAME.compare(one.name, other.name));
   }
 
   /** Kind, words and reason of a badge. */
@@ -154,28 +159,27 @@ class Manager {
   jobRow(job, place) {
     const { id, status } = job;
     const how = status === "running" ? job.step : status;
-    const over = status === "done";
+    const done = status === "done";
     const transfer = TRANSFERS.includes(job.kind);
-    const facts = [how, !over && job.total > 0 && `${size(job.completed)} of ${size(job.total)}`];
+    const facts = [how, !done && job.total > 0 && `${size(job.completed)} of ${size(job.total)}`];
     if (status === "running" && job.total > 0) {
       facts.push(job.speed > 0 ? `${size(job.speed)}/s` : transfer && "waiting for data");
       if (job.eta !== null) facts.push(`${duration(job.eta)} left`);
     }
     const name = `${job.kind} of ${job.model}`;
+    const over = done || status === "failed";
+    const cancel = () => this.server.cancel(job);
+    const ask = () => confirm(place, `Cancel the ${name}?`, "cancel it", cancel);
     const buttons = [
       status === "running" && button("Pause", () => this.server.job(id, "pause"), { label: `Pause the ${name}` }),
-      status !== "running" && !over && button("Resume", () => this.server.job(id, "resume"), { label: `Resume the ${name}` }),
-      button(over ? "Remove" : "Cancel", () => this.cancel(job, place), { label: `${over ? "Remove" : "Cancel"} the ${name}` }),
+      status !== "running" && !done && button("Resume", () => this.server.job(id, "resume"), { label: `Resume the ${name}` }),
+      over ? button("Remove", cancel, { label: `Remove the ${name}` }) : button("Cancel", ask, { label: `Cancel the ${name}` }),
     ];
     const parts = [row(`${job.kind} ${job.model}`, facts, buttons)];
-    if (!over) parts.push(h("progress", { max: "1", value: String(job.total ? job.completed / job.total : 0), "aria-label": name }));
+    const share = String(job.total ? job.completed / job.total : 0);
+    if (!over || (!done && job.total)) parts.push(h("progress", { max: "1", value: share, "aria-label": name }));
     if (job.error) parts.push(h("div", { class: "ollmlx-error" }, job.error));
     return parts;
-  }
-
-  cancel(job, place) {
-    if (job.status === "done") return this.server.cancel(job);
-    return confirm(place, `Cancel the ${job.kind} of ${job.model}?`, "cancel it", () => this.server.cancel(job));
   }
 
   modelRow(model, place) {
@@ -184,8 +188,9 @@ class Manager {
     const [kind, word, reason] = (!running && this.fits.get(name)) || [];
     const badge = kind && h("span", { class: `ollmlx-badge ${kind}`, title: reason }, word);
     const format = FORMATS[details.format];
-    const facts = [size(model.size), details.quantization_level, details.parameter_size, format ?? details.format];
-    const convertible = makeable(format, details.quantization_level).length > 0;
+    const level = details.quantization_level;
+    const facts = [size(model.size), level !== "unknown" && level, details.parameter_size, format ?? details.format];
+    const convertible = makeable(format, level).length > 0;
     const loaded = () => this.tables.running.rows.has(name);
     const remove = () => confirm(place, `Delete ${name} from the disk?`, "delete it", () => this.server.remove(name, loaded()));
     const convert = () => this.convert(this.tables.models.rows.get(name), place);
@@ -241,7 +246,8 @@ class Manager {
   async search() {
     this.hub.textContent = "searching …";
     const answer = await this.server.search(this.query.value.trim());
-    this.hub.textContent = answer ? answer.hub_error || `${answer.models.length} found` : "";
+    const count = answer?.models.length;
+    this.hub.textContent = answer ? answer.hub_error || `${count || "nothing"} found` : "";
     this.found.show(answer?.models ?? []);
   }
 

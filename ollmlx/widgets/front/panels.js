@@ -33,10 +33,12 @@ export function loading(row, server, model, load) {
   const go = button("Load", () => begin(), { kind: "primary", disabled: true });
   let fits = false;
   const begin = () => {
+    if (!context.reportValidity()) return;
     panel.close();
     load({ model, options: context.value ? { num_ctx: Number(context.value) } : {}, anyway: !fits });
   };
   const estimate = async () => {
+    if (!context.reportValidity()) return;
     try {
       const about = await server.estimate(model, Number(context.value) || 0);
       fits = about.fits;
@@ -55,7 +57,7 @@ export function loading(row, server, model, load) {
     row,
     `Load ${model}`,
     sum,
-    field("Context (tokens)", context),
+    h("div", { class: "ollmlx-fields" }, field("Context (tokens)", context)),
     h("div", { class: "ollmlx-bar" }, go, button("Cancel", () => panel.close())),
   );
   estimate();
