@@ -7,7 +7,7 @@ from llama_cpp import llama_cpp as llama
 
 from ollmlx.engine.jobs import Generate, LoadOptions
 from ollmlx.engine.llama.backend import LlamaCppBackend
-from ollmlx.engine.llama.parking import worth_saving
+from ollmlx.engine.llama.parking import Held, worth_saving
 from tests.engine.answers import GREEDY, Answer, answer, drive
 from tests.toy import ToyModels
 
@@ -169,6 +169,7 @@ def test_a_short_common_beginning_takes_no_more_cells_than_it_has(opened: Open) 
     assert backend._scheduler is not None
     cache = backend._scheduler._cache
     answer(backend, Generate(1, words(1, 200), 5, GREEDY))
+    cache.pace.cost = 1.0  # worth saving, short as it is
     backend.submit(Generate(2, words(2, 20), 60, GREEDY))
     backend.step()
     assert [len(copy.tokens) for copy in cache._parking.parked] == [204]
@@ -250,3 +251,8 @@ def test_everything_is_kept_of_a_prompt_with_a_negative_num_keep(opened: Open) -
     job = Generate(1, words(1, 100), 400, GREEDY, grammar=ENDLESS, num_keep=-1)
     assert len(answer(backend, job).tokens) == 400
     assert cached(answer(backend, Generate(2, [*words(1, 100), 7], 5, GREEDY))) == 100
+
+
+def test_after_a_shift_no_more_is_shared_than_is_left() -> None:
+    cut = Held(tokens=[1, 2], sound=4)
+    assert cut.in_common([1, 2, 3, 4, 5]) == 2

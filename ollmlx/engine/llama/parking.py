@@ -43,7 +43,8 @@ class Held:
 
     def in_common(self, prompt: list[int]) -> int:
         """How many tokens at the start are the same."""
-        length = min(len(prompt), len(self.tokens) if self.sound is None else self.sound)
+        held = len(self.tokens)
+        length = min(len(prompt), held, held if self.sound is None else self.sound)
         differs = compress(count(), map(ne, self.tokens, prompt))
         return media.without_cut(prompt, min(length, next(differs, length)))
 
