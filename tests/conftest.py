@@ -9,7 +9,6 @@ import pytest
 from tests.bert import make_minilm, make_toy_bert
 from tests.toy import ToyModels, make_toy
 
-pytest_plugins = ["pytest_jupyter.jupyter_server"]
 gc.disable()  # until all is imported
 
 

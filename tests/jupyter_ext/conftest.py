@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from pytest_jupyter.jupyter_server import *  # noqa: F403  # here only: some make a server for every test
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from jupyter_ext.app import OllmlxApp

@@ -30,16 +30,6 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def jp_asyncio_loop() -> None:
-    """None: pytest-jupyter would close the loop that playwright runs on."""
-
-
-@pytest.fixture
-def jp_server_cleanup() -> None:
-    """Nothing: the Jupyter server here is another process."""
-
-
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("jupyter")
