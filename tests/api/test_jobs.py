@@ -91,7 +91,9 @@ async def installed(client: httpx.AsyncClient) -> list[str]:
 
 async def test_a_job_pulls_a_model_while_nobody_waits(client, name, weights):
     job = await begin(client, name)
-    assert job.items() >= {"kind": "pull", "model": name, "status": "running"}.items()
+    assert (job["kind"], job["model"]) == ("pull", name)
+    # It is answered for when it has been written down: a slow disk may be behind the download.
+    assert job["status"] in ("running", "done")
     done = await ended(client, job)
     assert (done["status"], done["error"]) == ("done", "")
     assert done["completed"] == done["total"] > len(weights)
