@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from pydantic_core import to_jsonable_python
 
 from ollmlx.errors import BadRequest
 
@@ -91,6 +92,4 @@ def _columns(outcomes: Sequence[Outcome], wide: bool) -> dict[str, list[Any]] | 
 
 def _plain(value: Any) -> Any:
     """Dataclasses, Structs and pydantic models as dicts, enums as their values."""
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    return msgspec.to_builtins(value, builtin_types=(bytes,))
+    return msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=to_jsonable_python)

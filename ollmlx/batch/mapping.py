@@ -211,9 +211,10 @@ class _Batch:
                 answered: ChatResponse = await client.chat(**request)
                 text = answered.message.content or ""
                 return text, self._wanted.read(text)
-            except Misshapen:
-                # One that ran out of tokens would run out of them again.
-                if last or answered.done_reason == "length":
+            except Misshapen as error:
+                if answered.done_reason == "length":  # another would run out of tokens again
+                    raise Misshapen(f"{error}; it was cut off: num_predict allows more") from error
+                if last:
                     raise
             except ollama.ResponseError as error:
                 if error.status_code == 404:

@@ -3,10 +3,14 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any, get_origin
 
 import msgspec
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import DecimalSchema, SetSchema
 
 from ollmlx.errors import BadRequest, OllmlxError
 
@@ -47,9 +51,9 @@ _TEXTS = ("regex", "choice", "lark", "gbnf")
 
 
 def shape(wanted: Any) -> Shape:
-    """Of `"json"`, a JSON Schema or a grammar of the API (dicts), a compiled regular expression, a
-    pydantic model, or any type that msgspec knows: dataclass, TypedDict, NamedTuple, Enum, Literal,
-    `list[…]`, msgspec Struct.
+    """Of `"json"`, a JSON Schema or a grammar of the API (dicts), a compiled regular expression, or
+    any type that pydantic or msgspec knows: model, dataclass, TypedDict, NamedTuple, Enum, Literal,
+    `list[…]`, union, `TypeAdapter`, msgspec Struct.
 
     Raises `Shapeless`.
     """
@@ -61,13 +65,33 @@ def shape(wanted: Any) -> Shape:
         return Shape({"type": "regex", "pattern": wanted.pattern}, str)
     if isinstance(wanted, dict):
         return Shape(wanted, str if wanted.get("type") in _TEXTS else json.loads)
-    if hasattr(wanted, "model_json_schema"):  # pydantic's; nothing here imports it
-        return Shape(wanted.model_json_schema(), wanted.model_validate_json)
     if not _is_type(wanted):
         raise Shapeless(
             f"{wanted!r} is not a shape: take a pydantic model, a dataclass, a TypedDict, "
             'a Literal, a JSON Schema or "json"'
         )
+    try:
+        adapter = wanted if isinstance(wanted, TypeAdapter) else TypeAdapter(wanted)
+        return Shape(adapter.json_schema(schema_generator=_Writable), adapter.validate_json)
+    except PydanticUserError:  # for a Struct, and a TypedDict of Python 3.11
+        return _by_msgspec(wanted)
+
+
+class _Writable(GenerateJsonSchema):
+    """Without what no grammar can hold and Python sees to itself."""
+
+    def set_schema(self, schema: SetSchema) -> JsonSchemaValue:
+        made = super().set_schema(schema)
+        return {key: value for key, value in made.items() if key != "uniqueItems"}
+
+    def decimal_schema(self, schema: DecimalSchema) -> JsonSchemaValue:
+        """A number; written as text it could be anything."""
+        made = super().decimal_schema(schema)
+        number: JsonSchemaValue = made.get("anyOf", [made])[0]
+        return number
+
+
+def _by_msgspec(wanted: Any) -> Shape:
     try:
         decoder = msgspec.json.Decoder(wanted)
         return Shape(msgspec.json.schema(wanted), decoder.decode)
@@ -76,4 +100,4 @@ def shape(wanted: Any) -> Shape:
 
 
 def _is_type(value: Any) -> bool:
-    return isinstance(value, type) or is_dataclass(value) or get_origin(value) is not None
+    return isinstance(value, type | TypeAdapter) or get_origin(value) is not None
