@@ -11,7 +11,7 @@ T = TypeVar("T")
 _GLANCE_SECONDS = 0.25
 
 
-def run_beside(work: Coroutine[Any, Any, T], glance: Callable[[], None]) -> T:
+def run_beside(work: Coroutine[Any, Any, T], glance: Callable[[], None] = lambda: None) -> T:
     """Run it on a loop in another thread, and call `glance` in this one four times a second.
 
     An interrupt of the caller cancels the work, and goes on once the work has ended.

@@ -12,6 +12,7 @@ from ollmlx.notebook import images, tools
 from ollmlx.notebook.answer import INTERRUPTED, Answer, Turn, View, new_view
 from ollmlx.notebook.errors import Failed, Interrupted, Misused
 from ollmlx.notebook.session import Message, Session
+from ollmlx.notebook.theirs import Raised, theirs
 from ollmlx.notebook.tools import Call, Tools
 from ollmlx.notebook.variables import check_name, fill, option, wanted_shape
 
@@ -126,7 +127,11 @@ def _stream(
     client: Client, request: dict[str, Any], functions: Tools, answer: Answer, view: View
 ) -> Message:
     """One answer, shown as it comes; the message that it is."""
-    answered = client.chat(stream=True, tools=list(functions.values()) or None, **request)
+    try:
+        with theirs():
+            answered = client.chat(stream=True, tools=list(functions.values()) or None, **request)
+    except Raised as error:  # nothing has been sent; the package reads signatures and annotations
+        raise Misused(f"--tools: {error}") from error
     # Closing it ends the request, so that the server stops at once.
     with closing(cast("Generator[ChatResponse]", answered)) as parts:
         for part in parts:

@@ -65,11 +65,11 @@ def bench(session: Session, given: Namespace) -> None:
     bar, measured = new_bar(), list[Measured]()
     try:
         for model in given.models:
-            run_beside(_warm(model), lambda: None)
+            run_beside(_warm(model))
             for streams in counts:
                 bar.show(f"{model}: {streams} at once")
                 work = _measure(model, streams, given.tokens)
-                measured.append(run_beside(work, lambda: None))
+                measured.append(run_beside(work))
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted after {len(measured)} measurements") from None
     finally:

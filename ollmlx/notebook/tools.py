@@ -3,10 +3,13 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import update_wrapper
+from inspect import getdoc, iscoroutine
 from typing import Any
 
 from ollama import Message
 
+from ollmlx.batch.beside import run_beside
 from ollmlx.notebook.errors import Misused
 from ollmlx.notebook.theirs import Raised, theirs
 
@@ -42,8 +45,22 @@ def named(names: str, variables: Mapping[str, Any]) -> Tools:
     for name in filter(None, (part.strip() for part in names.split(","))):
         if not callable(function := variables.get(name)):
             raise Misused(f"--tools: no function is called {name}")
-        tools[getattr(function, "__name__", name)] = function
+        tools[name] = _called(name, function)
     return tools
+
+
+def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function as the notebook calls it: others are `<lambda>`, or have no name of their own."""
+    if getattr(function, "__name__", "") == name:
+        return function
+
+    def call(**arguments: Any) -> Any:
+        return function(**arguments)
+
+    made = update_wrapper(call, function)
+    made.__name__ = name
+    made.__doc__ = getdoc(getattr(function, "func", function))  # functools.partial has a text too
+    return made
 
 
 def perform(call: Call, tools: Tools) -> None:
@@ -53,7 +70,9 @@ def perform(call: Call, tools: Tools) -> None:
         return
     try:
         with theirs():
-            call.result = _text(tools[call.name](**call.arguments))
+            result = tools[call.name](**call.arguments)
+            # The kernel's own loop is busy with this cell.
+            call.result = _text(run_beside(result) if iscoroutine(result) else result)
     except Raised as error:
         call.result = f"error: {error}"
 

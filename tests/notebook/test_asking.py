@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,23 @@ def test_a_function_is_called_and_the_answer_goes_on(
     ask(shell, "m", "And then?")
     roles = [message["role"] for message in server.asked[-1]["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
+
+
+def test_functions_have_the_names_of_their_variables_and_may_be_asynchronous(
+    shell: InteractiveShell, server: StandIn, capsys: pytest.CaptureFixture[str]
+):
+    async def power(base: int, exponent: int) -> int:
+        return int(base**exponent)
+
+    shell.user_ns["square"] = partial(power, exponent=2)
+    shell.user_ns["odd"] = lambda x: "odd" if x % 2 else "even"
+    for name, arguments in (("square", {"base": 3}), ("odd", {"x": 3})):
+        server.script = calling(name, **arguments)
+        ask(shell, "m --new --tools square,odd")
+    assert capsys.readouterr().out == "square(base=3) → 9\nIt is 9.\nodd(x=3) → odd\nIt is odd.\n"
+    shell.user_ns["odd"].__annotations__["x"] = "Unheard"
+    with pytest.raises(Misused, match=r"--tools: PydanticUserError: .* not fully defined"):
+        ask(shell, "m --tools odd")
 
 
 def test_a_function_that_fails_or_is_not_there_is_told_to_the_model(
