@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from ollmlx import __version__
 from tests.jupyter_ext.process import Server, serving
@@ -74,9 +74,10 @@ def jupyter(folder: Path, installed: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[BrowserContext]:
+    """One for all tests: it reads JupyterLab once."""
     with chromium() as started:
-        yield started
+        yield started.new_context(viewport={"width": 1200, "height": 800})
 
 
 class Lab(Notebook):
@@ -99,10 +100,9 @@ class Lab(Notebook):
 
 
 @pytest.fixture
-def lab(browser: Browser, jupyter: Server) -> Iterator[Lab]:
+def lab(browser: BrowserContext, jupyter: Server) -> Iterator[Lab]:
     """Whose page said nothing in the console, and asked nobody else for anything."""
-    page = browser.new_page(viewport={"width": 1200, "height": 800})
-    page.set_default_timeout(20_000)
+    page = browser.new_page()
     opened = Lab(page, jupyter)
     yield opened
     opened.end()
@@ -206,7 +206,7 @@ def test_the_launcher_opens_a_chat_that_runs(lab: Lab):
     lab.visit("lab")
     lab.page.locator(".jp-LauncherCard", has_text="Local chat").click()
     chat = lab.page.locator(".ollmlx-chat")
-    expect(chat.get_by_role("textbox")).to_be_visible(timeout=20_000)
+    expect(chat.get_by_role("textbox")).to_be_visible()
     lab.theme("JupyterLab Dark")
     ground = chat.evaluate("element => getComputedStyle(element).backgroundColor")
     assert sum(map(int, re.findall(r"\d+", ground)[:3])) < 3 * 64
@@ -239,10 +239,11 @@ def test_notebook_7_has_the_panel_and_runs_the_chat_in_a_page_of_its_own(lab: La
         lab.command("ollmlx:chat")
     page = opened.value
     page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.context?.isReady")
-    expect(page.locator(".ollmlx-chat").get_by_role("textbox")).to_be_visible(timeout=20_000)
+    expect(page.locator(".ollmlx-chat").get_by_role("textbox")).to_be_visible()
     page.evaluate("() => window.jupyterapp.commands.execute('ollmlx:open')")
     models = page.locator("#ollmlx-models").get_by_role("list", name="Installed models")
     expect(models).to_contain_text("echo:latest")
+    page.close()
 
 
 def test_a_server_without_ollmlx_says_how_to_switch_it_on(lab: Lab):

@@ -26,6 +26,7 @@ from tests.jupyter_ext.process import Server
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROOT = Path(__file__).parents[2]
 PLACE = "share/jupyter/labextensions/"
+PATIENCE_MS = 60_000
 NOT_OURS = ("favicon", "Failed to load resource", "ResizeObserver")
 """What JupyterLab itself says in the console."""
 HARD_TO_READ = """() => {
@@ -78,6 +79,7 @@ def chromium() -> Iterator[Browser]:
     if not CHROMIUM:
         pytest.skip("chromium is not installed (apt-get install chromium)")
     with sync_playwright() as playwright:
+        expect.set_options(timeout=PATIENCE_MS)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -89,6 +91,7 @@ class Notebook:
     def __init__(self, page: Page, server: Server, token: str) -> None:
         self.page, self.server, self.token = page, server, token
         self.errors: list[str] = []
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._hear)
         page.on("pageerror", self._fail)
 

@@ -56,7 +56,6 @@ def browser() -> Iterator[Browser]:
 def notebook(browser: Browser, jupyter: Server) -> Iterator[Notebook]:
     """Whose page said nothing in the console."""
     page = browser.new_page(viewport={"width": 1100, "height": 900})
-    page.set_default_timeout(20_000)
     opened = Notebook(page, jupyter, TOKEN)
     yield opened
     opened.end()

@@ -100,7 +100,7 @@ def test_twenty_thousand_tokens_scroll_with_at_most_thirty_repaints_a_second(
         }"""
     )
     ask(fast, "Go on")
-    expect(fast.locator("footer")).to_have_text(re.compile("tokens/s"), timeout=60_000)
+    expect(fast.locator("footer")).to_have_text(re.compile("tokens/s"))
     paints = notebook.page.evaluate("() => (window.watch.disconnect(), window.paints)")
     in_a_second = [sum(begun <= paint < begun + 1000 for paint in paints) for begun in paints]
     assert 5 < max(in_a_second) <= 30
@@ -159,7 +159,9 @@ def test_two_models_answer_side_by_side(chat: Locator):
 def test_settings_reach_the_model(chat: Locator):
     toggle = chat.get_by_role("button", name="Settings")
     toggle.press("Enter")
-    chat.get_by_label("Most tokens").fill("3")
+    chat.get_by_label("Top p").fill("0.5")
+    chat.get_by_label("Most tokens").click()
+    chat.get_by_label("Most tokens").press_sequentially("3", delay=500)  # the kernel answers before
     chat.get_by_label("Most tokens").press("Tab")
     ask(chat, "abcdef")
     expect(chat.locator(".ollmlx-text")).to_have_text("abc")

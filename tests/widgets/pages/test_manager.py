@@ -187,7 +187,7 @@ def make(models: Locator, source: str, kind: str, level: str, name: str) -> None
     expect(panel).to_have_count(0)
     job = listed(models, "Jobs").filter(has_text=name)
     expect(job.get_by_role("progressbar")).to_be_visible()
-    expect(job).to_contain_text("done", timeout=60_000)
+    expect(job).to_contain_text("done")
     job.get_by_role("button", name="Remove").click()
     expect(job).to_have_count(0)
 
