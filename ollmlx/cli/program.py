@@ -1,5 +1,6 @@
 """From the words of a command line to the function that does what they say."""
 
+import io
 import os
 import signal
 import sys
@@ -25,19 +26,46 @@ class NoHome(OllmlxError):
 
 
 def main() -> NoReturn:
+    _speak_utf8()
     try:
-        run(sys.argv[1:])
+        run([_text(word) for word in sys.argv[1:]])
         sys.stdout.flush()
     except OllmlxError as error:
         tell(f"Error: {error}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(_KILLED + signal.SIGINT)
-    except BrokenPipeError:
-        # Who read us has enough; the interpreter would complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # who read us has enough
+        _drop_the_rest()
         sys.exit(_KILLED + signal.SIGPIPE)
+    except OSError as error:  # a full disk behind stdout, a file that is not for us
+        _drop_the_rest()
+        what = f"{error.filename}: " if error.filename else ""
+        tell(f"Error: {what}{(error.strerror or str(error)).lower()}")
+        sys.exit(1)
     sys.exit(0)
+
+
+def _speak_utf8() -> None:
+    """Whatever the locale; bytes that are none are U+FFFD, as Go writes them into JSON.
+
+    What the caller has closed reads and writes nothing.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name) or open(os.devnull, mode)  # noqa: SIM115 — open to our end
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+        setattr(sys, name, stream)
+
+
+def _text(word: str) -> str:
+    """A word without the surrogates that Python has for bytes that are no text."""
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _drop_the_rest() -> None:
+    """The interpreter would complain when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(words: list[str]) -> None:
