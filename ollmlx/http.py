@@ -47,8 +47,9 @@ async def exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, No
 async def _exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, None]:
     route, parameter, methods = find(request.method, request.path)
     if not route:
-        for frame in _unrouted(request, methods):
-            yield frame
+        head, body = _unrouted(request, methods)
+        yield head
+        yield body
         return
     dialect = dialects.of_request(request.path, request.headers)
     noted = notes()
@@ -63,9 +64,8 @@ async def _exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, N
         return
     async with aclosing(chunks):
         yield head
-        if request.method != "HEAD":
-            async for chunk in chunks:
-                yield chunk
+        async for chunk in chunks:
+            yield chunk
 
 
 def streams_body(method: str, path: str) -> bool:
@@ -172,10 +172,10 @@ def _failure(error: OllmlxError, dialect: Dialect) -> tuple[Head, bytes]:
     return Head(error.status, [("Content-Type", PLAIN_JSON)]), body + b"\n"
 
 
-def _unrouted(request: Request, methods: list[str]) -> list[Frame]:
+def _unrouted(request: Request, methods: list[str]) -> tuple[Head, bytes]:
     if methods:
         allow = ("Allow", ", ".join(methods))
-        return [Head(405, [("Content-Type", TEXT), allow]), b"405 method not allowed"]
+        return Head(405, [("Content-Type", TEXT), allow]), b"405 method not allowed"
     path = request.path
     clean = posixpath.normpath(f"/{path.lstrip('/')}")
     if path.endswith("/") and clean != "/":
@@ -185,18 +185,18 @@ def _unrouted(request: Request, methods: list[str]) -> list[Frame]:
         return _moved(307, clean, request)
     if find(request.method, slashed)[0]:
         return _moved(301 if request.method == "GET" else 307, slashed, request)
-    return [Head(404, [("Content-Type", TEXT)]), b"404 page not found"]
+    return Head(404, [("Content-Type", TEXT)]), b"404 page not found"
 
 
-def _moved(status: int, path: str, request: Request) -> list[Frame]:
+def _moved(status: int, path: str, request: Request) -> tuple[Head, bytes]:
     """Elsewhere, with words for browsers where one may be reading."""
     where = f"{path}?{request.query}" if request.query else path
     if request.method not in ("GET", "HEAD"):
-        return [Head(status, [("Location", where)]), b""]
+        return Head(status, [("Location", where)]), b""
     words = "Moved Permanently" if status == 301 else "Temporary Redirect"
     head = Head(status, [("Location", where), ("Content-Type", "text/html; charset=utf-8")])
     body = f'<a href="{html.escape(where)}">{words}</a>.\n\n'.encode()
-    return [head, b"" if request.method == "HEAD" else body]
+    return head, b"" if request.method == "HEAD" else body
 
 
 # -- the open door ---------------------------------------------------------------------------------
@@ -273,7 +273,14 @@ class Door(StreamingHandler):
     get = head = post = delete = patch = put = options = trace = connect = _serve
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        """What nobody foresaw; the log has its traceback."""
+        """What nobody foresaw (the log has its traceback), or a method that tornado does not know."""
+        if status_code == 405:
+            request = self._asked()
+            head, body = _unrouted(request, find(request.method, request.path)[2])
+            self._begin(head)
+            self.set_header("Connection", "close")  # tornado does so without a word
+            self.finish(body)
+            return
         self.set_header("Content-Type", JSON)
         self.finish(encode(ErrorResponse("internal server error")))
 
@@ -281,20 +288,21 @@ class Door(StreamingHandler):
         if self._answering:
             self._answering.cancel()
 
-    async def _answer(self) -> None:
-        path = self._path()
+    def _asked(self) -> Request:
         headers = {name.lower(): value for name, value in self.request.headers.get_all()}
         method, body = self.request.method or "", b"".join(self._received)
-        request = Request(method, path, headers, body, self._upload, self.request.query)
-        async with aclosing(exchange(self._engine, request)) as frames:
+        return Request(method, self._path(), headers, body, self._upload, self.request.query)
+
+    async def _answer(self) -> None:
+        async with aclosing(exchange(self._engine, self._asked())) as frames:
             async for frame in frames:
                 if isinstance(frame, Head):
-                    self._begin(frame, self.request.path.removesuffix(path))
+                    self._begin(frame)
                 else:
                     self.write_piece(frame)
 
-    def _begin(self, head: Head, before: str) -> None:
-        """`before` is what stood before the path: the secret, if there is one."""
+    def _begin(self, head: Head) -> None:
+        before = self.request.path.removesuffix(self._path())  # the secret, if there is one
         self.set_status(head.status)
         for name, value in head.headers:
             self.set_header(name, before + value if name == "Location" else value)

@@ -433,9 +433,12 @@ async def test_methods_paths_and_slashes(client):
         moved = await client.request(method, path)
         assert (moved.status_code, moved.headers["Location"]) == (307, where)
     assert (await client.get("/api/chat/")).status_code == 404
-    for method in ("POST", "TRACE"):
+    for method in ("POST", "TRACE", "PROPFIND"):
         wrong = await client.request(method, "/api/tags")
         assert (wrong.status_code, wrong.headers["Allow"]) == (405, "HEAD, GET")
+        assert (await client.request(method, "/nowhere")).status_code == 404
+    listed, told = await client.get("/api/%74ags"), await client.head("/api/tags")
+    assert told.headers["Content-Length"] == listed.headers["Content-Length"]
 
 
 async def test_strangers_pages_and_rebound_names_are_kept_out(client):

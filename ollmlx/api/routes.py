@@ -145,6 +145,7 @@ ROUTES = (
 
 def find(method: str, path: str) -> tuple[Route | None, str, list[str]]:
     """The route, the parameter in its path, and the methods that the path has."""
+    path = unquote(path)
     matches = [(route, rest) for route in ROUTES if (rest := _match(route.path, path)) is not None]
     found = next(((route, rest) for route, rest in matches if route.method == method), (None, ""))
     methods = {route.method for route, _ in matches}
@@ -156,4 +157,4 @@ def _match(pattern: str, path: str) -> str | None:
     if not star:
         return "" if path == pattern else None
     rest = path.removeprefix(before).removesuffix(after)
-    return unquote(rest) if rest and before + rest + after == path else None
+    return rest if rest and before + rest + after == path else None
