@@ -72,7 +72,7 @@ CELL = (
         action="append",
         default=[],
         metavar="NAME|FILE",
-        help="an image: PIL, NumPy, matplotlib, bytes or a file; may be repeated",
+        help="an image: PIL, NumPy, matplotlib, bytes, file or address; may be repeated",
         completes="variable",
     ),
     _one(

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
 
 from ollmlx.notebook.errors import Misused
 
+_PATIENCE_SECONDS = 30
 _COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}
 """Channels → PNG's colour type: grey, grey with alpha, RGB, RGBA."""
 
@@ -21,27 +23,31 @@ def named(name: str, variables: Mapping[str, Any]) -> bytes:
     """`--image`: a variable, or else a file.  Raises `Misused`."""
     if name in variables:
         return encoded(variables[name], name)
-    return _file(Path(name), f"--image {name}: no variable is called so, and it")
+    return _read(name, "--image {}: no variable is called so, and it")
 
 
 def encoded(value: Any, name: str = "it") -> bytes:
-    """Of bytes, a path, a PIL image, a matplotlib figure or axes, whatever shows itself as PNG, or
-    an array `[height, width]`, `[height, width, 1 to 4]` of bytes or of 0 to 1.
+    """Of bytes, a path, an address, a PIL image, a matplotlib figure or axes, whatever shows itself
+    as PNG, or an array `[height, width]`, `[height, width, 1 to 4]` of bytes or of 0 to 1.
 
     Raises `Misused`.
     """
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
+    if isinstance(value, io.BytesIO):
+        return value.getvalue()
     if isinstance(value, str | os.PathLike):
-        return _file(Path(value), f"{name}: {value}")
+        return _read(os.fspath(value), f"{name}: {{}}")
     figure: Any = value if hasattr(value, "savefig") else getattr(value, "figure", None)
     if hasattr(figure, "savefig"):
         figure.savefig(file := io.BytesIO(), format="png")
         return file.getvalue()
-    if callable(drawn := getattr(value, "_repr_png_", None)) and isinstance(png := drawn(), bytes):
+    if isinstance(png := _drawn(value), bytes):
         return png
     if isinstance(data := getattr(value, "data", None), bytes):  # IPython.display.Image
         return data
+    if isinstance(url := getattr(value, "url", None), str):  # the same, of an address
+        return _read(url, f"{name}: {{}}")
     if hasattr(value, "__array__"):
         return _png(np.asarray(value), name)
     raise Misused(
@@ -50,11 +56,24 @@ def encoded(value: Any, name: str = "it") -> bytes:
     )
 
 
-def _file(path: Path, what: str) -> bytes:
+def _drawn(value: Any) -> Any:
+    """As PNG, where it can be drawn so; PIL's images in the colours of printers once converted."""
+    if not callable(draw := getattr(value, "_repr_png_", None)):
+        return None
+    return draw() or (value.convert("RGB")._repr_png_() if hasattr(value, "convert") else None)
+
+
+def _read(place: str, what: str) -> bytes:
+    """A file, or what is at an address."""
     try:
-        return path.expanduser().read_bytes()
-    except OSError as error:
-        raise Misused(f"{what} cannot be read: {error.strerror or error}") from error
+        if place.startswith(("http://", "https://")):
+            answer = httpx.get(place, follow_redirects=True, timeout=_PATIENCE_SECONDS)
+            return answer.raise_for_status().content
+        return Path(place).expanduser().read_bytes()
+    except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+        why = getattr(error, "strerror", "") or str(error).partition("\n")[0]
+        shown = place if len(place) <= 100 else f"{place[:100]}…"
+        raise Misused(f"{what.format(shown)} cannot be read: {why}") from error
 
 
 def _png(array: NDArray[Any], name: str) -> bytes:

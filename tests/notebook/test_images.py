@@ -13,6 +13,7 @@ from PIL import Image
 
 from ollmlx.notebook.errors import Misused
 from ollmlx.notebook.images import encoded, named
+from tests.stand_in import StandIn
 
 RED = np.zeros((2, 3, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
 
@@ -56,8 +57,18 @@ def test_pictures_of_other_libraries_are_taken():
     axes = figure.subplots()
     assert pixels(encoded(figure)).shape == pixels(encoded(axes)).shape
     assert np.array_equal(pixels(encoded(Image.fromarray(RED))), RED)
-    assert encoded(Shown(data=b"file")) == b"file"
+    assert pixels(encoded(Image.fromarray(RED).convert("CMYK"))).shape == RED.shape
+    assert encoded(Shown(data=b"file")) == encoded(io.BytesIO(b"file")) == b"file"
     assert encoded(bytearray(b"file")) == b"file"
+
+
+def test_an_address_is_fetched(server: StandIn):
+    there = f"{server.url}/api/version"
+    assert (
+        encoded(there) == encoded(Shown(url=there)) == named(there, {}) == b'{"version": "0.0.0"}'
+    )
+    with pytest.raises(Misused, match=r"it cannot be read: Client error .404 Not Found"):
+        named(f"{server.url}/nowhere", {})
 
 
 def test_a_name_is_a_variable_or_a_file(tmp_path: Path):
