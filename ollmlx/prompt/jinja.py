@@ -14,11 +14,15 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 
 from ollmlx.errors import BadRequest, OllmlxError
-from ollmlx.prompt.sandbox import Bounded, check_length
+from ollmlx.prompt.sandbox import WIDEST, Bounded, TooMuch, check_length, check_weight
 
 
 class Refused(Exception):
     """The template called `raise_exception`: the conversation does not suit the model."""
+
+
+class Unbounded(OllmlxError):
+    """The template asks for more than a chat can need, in whatever form it gets it."""
 
 
 class _Generation(Extension):
@@ -31,18 +35,26 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def _environment() -> Bounded:
+def _environment(filters: Mapping[str, Callable[..., Any]]) -> Bounded:
     environment = Bounded(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        {"tojson": _tojson, **filters},
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_Generation, loopcontrols],
     )
-    environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda layout: datetime.now().strftime(layout)
+    environment.globals["strftime_now"] = _now
     return environment
 
 
 def _refuse(message: str) -> NoReturn:
+    check_weight(message)
     raise Refused(message)
+
+
+def _now(layout: str) -> str:
+    check_length(len(layout) * WIDEST)
+    return datetime.now().strftime(layout)
 
 
 def _tojson(
@@ -65,7 +77,9 @@ def _tojson(
 def _otherwise(value: Any) -> list[Any] | None:
     """What stands for a value that has no JSON: `map` and `select` are lists to llama.cpp."""
     if isinstance(value, Iterator):
-        return list(value)
+        values = list(value)
+        check_weight(values)
+        return values
     if not isinstance(value, jinja2.Undefined):
         raise TypeError(f"{type(value).__name__} has no JSON")
     return None
@@ -78,11 +92,10 @@ class Source:
     """
 
     def __init__(self, text: str, filters: Mapping[str, Callable[..., Any]] | None = None) -> None:
-        self._environment = _environment()
-        self._environment.filters.update(filters or {})
+        self._environment = _environment(filters or {})
         try:
             self._template = self._environment.from_string(text)
-        except (jinja2.TemplateError, RecursionError) as error:
+        except (jinja2.TemplateError, SyntaxError, RecursionError) as error:
             line = (
                 f" (line {error.lineno})" if isinstance(error, jinja2.TemplateSyntaxError) else ""
             )
@@ -92,13 +105,16 @@ class Source:
         """The text for the variables.
 
         Raises BadRequest with the template's own words when it refuses the conversation,
-        OllmlxError when it fails, TypeError when values of other types would suit it better.
+        Unbounded or another OllmlxError when it fails, TypeError when values of other types would
+        suit it better.
         """
         self._environment.reset()
         try:
             return "".join(self._pieces(variables))
         except Refused as error:
             raise BadRequest(str(error)) from error
+        except TooMuch as error:
+            raise Unbounded(f"chat template: {error}") from error
         except (
             jinja2.TemplateError,
             ValueError,

@@ -14,7 +14,7 @@ from ollmlx.prompt import gotemplate, syntax
 from ollmlx.prompt.conversation import Conversation, check_depth
 from ollmlx.prompt.gotemplate import analysis, nodes
 from ollmlx.prompt.goviews import merged, message_view, tools_view
-from ollmlx.prompt.jinja import Source
+from ollmlx.prompt.jinja import Source, Unbounded
 from ollmlx.wire.native import Message, ToolCall
 
 __all__ = ["Conversation", "GoTemplate", "JinjaTemplate", "Template", "choose"]
@@ -155,6 +155,8 @@ class JinjaTemplate:
                 messages = [_with_parts(message) for message in messages]
             try:
                 return self._jinja.render({**variables, "tools": tools, "messages": messages})
+            except Unbounded:
+                raise
             except (OllmlxError, TypeError) as error:
                 failure = failure or error
         if isinstance(failure, OllmlxError):
