@@ -69,14 +69,15 @@ class Chat(Widget):
         data, metadata = self._repr_mimebundle_()
         display(data, metadata=metadata, raw=True)
         # The place where the conversation is kept when the page asks for it.
-        nothing = {"text/plain": "", "text/markdown": ""}
-        self._kept = display(nothing, raw=True, display_id=True)
+        # Not Markdown before: VS Code shows words of its own for one that is empty.
+        self._kept = display({"text/plain": ""}, raw=True, display_id=True)
 
     # -- what the page asks for -------------------------------------------------------------------
 
     async def answer(self, said: Said) -> None:
         actions: dict[str, Callable[[Said], Awaitable[None]]] = {
             "hello": self._hello,
+            "look": self._look,
             "configure": self._configure,
             "ask": self._ask,
             "regenerate": self._regenerate,
@@ -88,8 +89,12 @@ class Chat(Widget):
         await actions[said["kind"]](said)
 
     async def _hello(self, said: Said) -> None:
-        """A page begins to show this, or wants the names of models anew."""
+        """A page begins to show this."""
         self._tell_state()  # what is known already; the server may take its time
+        await self._look(said)
+
+    async def _look(self, _said: Said) -> None:
+        """A page wants the names of models anew."""
         async with await self._client() as client:
             await self._look_up(client)
         self.tell(kind="settings", settings=self._settings())
@@ -157,7 +162,7 @@ class Chat(Widget):
         turn.replies = []
         asked = [conversation.messages(side) for side in range(len(self._models))]
         turn.replies = [Reply(model) for model in self._models]
-        self._tell_state(busy=True)
+        self._tell_state(len(conversation.turns) - 1, busy=True)
         tasks = {
             asyncio.create_task(self._one(side, reply, messages))
             for side, (reply, messages) in enumerate(zip(turn.replies, asked, strict=True))
@@ -225,10 +230,12 @@ class Chat(Widget):
             "think": self._think,
         }
 
-    def _tell_state(self, busy: bool | None = None) -> None:
+    def _tell_state(self, since: int = 0, busy: bool | None = None) -> None:
+        """The turns from one on; pages have those before it."""
         self.tell(
             kind="state",
-            turns=[turn.shown for turn in self.conversation.turns],
+            since=since,
+            turns=[turn.shown for turn in self.conversation.turns[since:]],
             settings=self._settings(),
             busy=bool(self._answering) if busy is None else busy,
             markdown=self.conversation.markdown(),

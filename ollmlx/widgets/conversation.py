@@ -66,7 +66,7 @@ class Conversation:
 
     def markdown(self) -> str:
         """Nothing in it acts, whatever was said."""
-        parts = [f"*{inert(self.system)}*"] if self.system else []
+        parts = [f"**System prompt**\n\n{inert(self.system)}"] if self.system else []
         for turn in self.turns:
             count = len(turn.images)
             pictures = f" *({count} image{'' if count == 1 else 's'})*" if count else ""

@@ -25,7 +25,7 @@ def test_each_side_remembers_what_its_own_model_said(conversation: Conversation)
 
 def test_as_markdown_it_reads_without_ollmlx(conversation: Conversation):
     assert conversation.markdown() == (
-        "*Be brief*\n\n> Hi\n\n**a**\n\nHello\n\n**b**\n\nHey\n\n"
+        "**System prompt**\n\nBe brief\n\n> Hi\n\n**a**\n\nHello\n\n**b**\n\nHey\n\n"
         "> Look *(1 image)*\n\n**a**\n\nA cat\n\n*(stopped)*"
     )
 

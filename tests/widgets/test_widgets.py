@@ -67,7 +67,7 @@ def test_a_chat_chooses_a_loaded_model_and_answers(server: StandIn):
     assert page.kind("end")["reply"]["tokens_per_second"] == 2.0
     assert server.asked[0]["options"] == {"seed": 1}
     assert [message["content"] for message in chat.messages] == ["Be brief", "Hi", "Good day!"]
-    assert chat.markdown() == "*Be brief*\n\n> Hi\n\n**m:1b**\n\nGood day!"
+    assert chat.markdown() == "**System prompt**\n\nBe brief\n\n> Hi\n\n**m:1b**\n\nGood day!"
     chat.close()
 
 

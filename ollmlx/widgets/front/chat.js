@@ -16,7 +16,7 @@ class ChatView {
     this.turns = [];
     this.over = false;
     this.follows = true;
-    this.answers = new Map();
+    this.answers = [];
     this.text = "";
     this.painter = new Painter(() => this.paint());
     this.composer = new Composer({
@@ -24,7 +24,10 @@ class ChatView {
       stop: () => transport.tell({ kind: "stop" }),
       say: (text) => this.say(text),
     });
-    this.settings = new Settings((settings) => transport.tell({ kind: "configure", ...settings }));
+    this.settings = new Settings(
+      (settings) => transport.tell({ kind: "configure", ...settings }),
+      () => transport.tell({ kind: "look" }),
+    );
     this.build(root(element, "ollmlx-chat"));
   }
 
@@ -82,19 +85,22 @@ class ChatView {
   /** What the kernel says. */
   hear(message) {
     if (message.kind === "state") this.state(message);
-    else if (message.kind === "settings") this.settings.show(message.settings);
+    else if (message.kind === "settings") this.settings.answer(message.settings);
     else if (message.kind === "delta") this.delta(message);
     else if (message.kind === "end") this.end(message);
     else if (message.kind === "idle") this.idle(message);
     else this.say(message.text, message.kind === "error");
   }
 
-  state({ turns, settings, busy, markdown }) {
-    this.turns = turns;
-    this.text = markdown;
+  /** The turns from one on: those before it stay as they are, long as they may be. */
+  state({ since, turns, settings, busy, markdown }) {
     this.settings.show(settings);
-    this.answers.clear();
-    this.turnsShown.replaceChildren(...turns.map((turn, index) => this.turn(turn, index)));
+    if (since > this.turns.length) return; // all of them come with the answer to our greeting
+    this.turns.splice(since, Infinity, ...turns);
+    this.text = markdown;
+    this.answers.length = since;
+    for (const gone of [...this.turnsShown.children].slice(since)) gone.remove();
+    this.turnsShown.append(...turns.map((turn, index) => this.turn(turn, since + index)));
     this.busy(busy);
     this.say("");
     this.painter.now();
@@ -103,8 +109,7 @@ class ChatView {
 
   turn(turn, index) {
     const answers = turn.replies.map((reply) => new Answer(reply, () => this.painter.ask()));
-    answers.forEach((answer, side) => this.answers.set(`${index}/${side}`, answer));
-    const last = index === this.turns.length - 1;
+    this.answers[index] = answers;
     return h(
       "div",
       { class: "ollmlx-chat-turn" },
@@ -114,7 +119,7 @@ class ChatView {
         { class: `ollmlx-chat-replies ${answers.length > 1 ? "two" : ""}` },
         answers.map((answer) => answer.element),
       ),
-      last && button("Regenerate", () => this.transport.tell({ kind: "regenerate" }), { kind: "plain", label: "Answer the last question again" }),
+      button("Regenerate", () => this.transport.tell({ kind: "regenerate" }), { kind: "plain", label: "Answer the last question again" }),
     );
   }
 
@@ -154,11 +159,11 @@ class ChatView {
   }
 
   delta({ turn, side, text, thinking }) {
-    this.answers.get(`${turn}/${side}`)?.add(text, thinking);
+    this.answers[turn]?.[side]?.add(text, thinking);
   }
 
   end({ turn, side, reply }) {
-    this.answers.get(`${turn}/${side}`)?.end(reply);
+    this.answers[turn]?.[side]?.end(reply);
     this.painter.ask();
   }
 
@@ -170,13 +175,13 @@ class ChatView {
 
   busy(busy) {
     this.composer.busy(busy);
-    for (const taker of this.takers) taker.disabled = busy;
+    for (const taker of this.takers) taker.disabled = busy || this.turns.length === 0;
     // A screen reader says an answer when it is whole, not word by word.
     this.log.setAttribute("aria-busy", String(busy));
   }
 
   paint() {
-    for (const answer of this.answers.values()) answer.paint();
+    for (const answer of this.answers.flat()) answer.paint();
   }
 
   scrolled() {
@@ -216,7 +221,7 @@ class ChatView {
   /** The kernel is gone: what was said can still be read, copied and saved. */
   close() {
     this.over = true;
-    for (const answer of this.answers.values()) answer.leave();
+    for (const answer of this.answers.flat()) answer.leave();
     this.busy(false);
     const { panel, selects } = this.settings;
     const dead = [...selects, panel, this.clear, this.composer.element, ...this.log.querySelectorAll("button")];

@@ -34,7 +34,8 @@ export function choices(select, names, chosen, none = null) {
   const all = chosen && !names.includes(chosen) ? [chosen, ...names] : names;
   const options = all.map((name) => h("option", { value: name }, name));
   if (none !== null) options.unshift(h("option", { value: "" }, none));
-  select.replaceChildren(...options);
+  const same = options.length === select.length && options.every((option, index) => option.isEqualNode(select[index]));
+  if (!same) select.replaceChildren(...options); // else it may be open just now
   select.value = chosen;
 }
 

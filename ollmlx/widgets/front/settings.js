@@ -27,10 +27,18 @@ function thinks(value) {
 }
 
 export class Settings {
-  /** `changed` gets the models, system prompt, options and thinking after every change. */
-  constructor(changed) {
-    this.changed = () => changed(this.given());
-    const select = (label) => h("select", { "aria-label": label, onchange: this.changed });
+  /**
+   * `changed` gets the models, system prompt, options and thinking after every change; `look` asks
+   * for the names of models, which are about to be chosen from.
+   */
+  constructor(changed, look) {
+    this.unanswered = 0;
+    this.changed = () => {
+      this.unanswered += 1;
+      changed(this.given());
+    };
+    const select = (label) =>
+      h("select", { "aria-label": label, onchange: this.changed, onpointerenter: look, onfocus: look });
     this.first = select("Model");
     this.second = select("Compare with");
     this.selects = [this.first, this.second];
@@ -58,16 +66,27 @@ export class Settings {
     );
   }
 
+  /** What the kernel says to a change, or to somebody else's. */
+  answer(settings) {
+    this.unanswered = Math.max(0, this.unanswered - 1);
+    this.show(settings);
+  }
+
+  /** Nothing while a change is on its way to the kernel, which knows less than the page then. */
   show({ models, installed, system, options, think }) {
+    if (this.unanswered > 0) return;
+    const put = (input, value) => {
+      if (!input.matches(":focus")) input.value = value; // somebody is writing in it
+    };
     choices(this.first, installed, models[0] ?? "", models[0] ? null : "choose a model");
     choices(this.second, installed, models[1] ?? "", "compare with …");
-    this.system.value = system;
+    put(this.system, system);
     this.think.value = think === null ? "" : String(think);
     this.others = Object.fromEntries(
       Object.entries(options).filter(([name]) => name !== "stop" && !this.numbers.has(name)),
     );
-    for (const [name, input] of this.numbers) input.value = options[name] ?? "";
-    this.stops.value = [options.stop ?? []].flat().join(",");
+    for (const [name, input] of this.numbers) put(input, options[name] ?? "");
+    put(this.stops, [options.stop ?? []].flat().join(","));
   }
 
   given() {

@@ -32,6 +32,7 @@ REFUSED = {"model": "n:1b", "text": "", "thinking": "", "tokens": 0, "error": "n
 TURN = {"question": "Why?", "images": [], "replies": [REPLY, REFUSED | {"done_reason": "error"}]}
 CHAT = {
     "kind": "state",
+    "since": 0,
     "turns": [TURN],
     "settings": {"models": ["m:1b"], "installed": [], "system": "", "options": {}, "think": None},
     "busy": False,
