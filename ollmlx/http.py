@@ -273,7 +273,7 @@ class Door(StreamingHandler):
     get = head = post = delete = patch = put = options = trace = connect = _serve
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        """What nobody foresaw, and methods that tornado does not know; the log has the traceback."""
+        """What nobody foresaw (the log has its traceback) and methods unknown to tornado."""
         if status_code == 405:
             request = self._asked()
             head, body = _unrouted(request, find(request.method, request.path)[2])
