@@ -8,23 +8,36 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from ollmlx import __version__, settings
 from ollmlx.cli.flags import Words
 from ollmlx.errors import OllmlxError
 from ollmlx.room import Room
 from ollmlx.servers import Server
+from ollmlx.store.golang import quoted
 
 log = logging.getLogger(__name__)
 
 
+class LogLine(logging.Formatter):
+    """Lines as in Ollama's log, which programs take apart: `time=… level=… source=… msg="…"`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        created = datetime.fromtimestamp(record.created).astimezone()
+        when = created.isoformat(timespec="milliseconds")
+        level = "WARN" if record.levelno == logging.WARNING else record.levelname
+        source, told = f"{record.filename}:{record.lineno}", quoted(record.getMessage())
+        line = f"time={when} level={level} source={source} msg={told}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
 def serve(_: Words) -> None:
     configured = settings.from_environment()
-    logging.basicConfig(
-        level=logging.DEBUG if configured.debug else logging.INFO,
-        format='time=%(asctime)s level=%(levelname)s source=%(name)s msg="%(message)s"',
-        stream=sys.stderr,
-    )
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(LogLine())
+    level = logging.DEBUG if configured.debug else logging.INFO
+    logging.basicConfig(level=level, handlers=[lines])
     if remark := settings.remark():
         log.warning("%s", remark)
     stopped = threading.Event()

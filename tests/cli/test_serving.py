@@ -17,6 +17,7 @@ import pytest
 from ollmlx import __version__
 
 COMPARED = r"\ncompared with the original: over \d+ tokens \d+% of the likeliest agree, .+ apart\n$"
+LINE = re.compile(r'time=\S+T\S+ level=INFO source=serving\.py:\d+ msg="[^"]+"\n')
 
 
 def ollmlx(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -43,6 +44,7 @@ def serving(models: Path, port: int = 0) -> Iterator[tuple[subprocess.Popen[str]
     with server, server.stderr:
         try:
             line = next(line for line in server.stderr if "Listening on" in line)
+            assert LINE.fullmatch(line), line
             assert f"(version {__version__})" in line
             yield server, f"http://{environment['OLLAMA_HOST']}"
         finally:
