@@ -96,12 +96,10 @@ class Loading:
     the next load may evict it.
     """
 
-    task: "asyncio.Task[Resident] | None" = None
+    task: "asyncio.Task[Resident]"
     waiting: int = 0
     resident: Resident | None = None
     """Once it is lent."""
-    stopped: bool = False
-    """Somebody does not want it any more."""
 
 
 class Pool:
@@ -151,7 +149,9 @@ class Pool:
 
     @property
     def busy(self) -> bool:
-        return bool(self._waiting or self._loads) or any(r.users for r in self._residents.values())
+        """For any thread."""
+        lent = any(r.users for r in [*self._residents.values()])
+        return bool(lent or self._waiting or self._loads)
 
     def unload(self, path: str) -> None:
         """Unload now, or when the requests running on it have ended.  Not loaded is fine."""
@@ -165,14 +165,10 @@ class Pool:
 
         Who waits for it is answered with `LoadStopped` or `WorkerDied`.
         """
-        for load, loading in list(self._loads.items()):
-            if load.path == path and loading.task:
-                loading.stopped = True
-                loading.task.cancel()
-                await asyncio.wait([loading.task])
+        await self._end_loads(path)
         if resident := self._residents.get(path):
             self._expire(resident)
-        await asyncio.gather(*self._closers)
+        await self._closed()
 
     def keep(self, path: str, keep_alive: float) -> bool:
         """Let a loaded model stay so many seconds after its last use; whether it is loaded."""
@@ -192,13 +188,10 @@ class Pool:
 
     async def close(self) -> None:
         """Unload everything; requests under way are answered with an error."""
-        tasks = [loading.task for loading in self._loads.values() if loading.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end_loads()
         for resident in list(self._residents.values()):
             self._expire(resident)
-        await asyncio.gather(*self._closers)
+        await self._closed()
 
     # -- lending -----------------------------------------------------------------------------------
 
@@ -226,9 +219,8 @@ class Pool:
         if self._waiting > self._settings.max_queue:
             raise Busy
         if not (loading := self._loads.get(wanted.load)):
-            loading = self._loads[wanted.load] = Loading()
-            loading.task = asyncio.create_task(self._load(wanted, keep_alive, loading))
-        assert loading.task
+            task = asyncio.create_task(self._load(wanted, keep_alive))
+            loading = self._loads[wanted.load] = Loading(task)
         self._waiting += 1
         loading.waiting += 1
         try:
@@ -239,7 +231,7 @@ class Pool:
             loading.waiting -= 1
             if loading.resident:
                 self._release(loading.resident)
-            if loading.stopped:
+            if loading.task.cancelled():
                 raise LoadStopped from None  # it is the load that was cancelled, not we
             raise
         finally:
@@ -270,8 +262,9 @@ class Pool:
             resident.timer = loop.call_later(resident.keep_alive, self._expire, resident)
 
     def _expire(self, resident: Resident) -> None:
-        if self._residents.get(resident.wanted.load.path) is resident:
-            del self._residents[resident.wanted.load.path]
+        if self._residents.get(resident.wanted.load.path) is not resident:
+            return  # it has gone already
+        del self._residents[resident.wanted.load.path]
         if resident.timer:
             resident.timer.cancel()
         resident.idle.set()
@@ -282,9 +275,15 @@ class Pool:
             self._closers.add(task)
             task.add_done_callback(self._closers.discard)
 
+    async def _closed(self) -> None:
+        """Memory is only free when its process has gone.  Cancelling this cancels no closing."""
+        if self._closers:
+            await asyncio.wait(self._closers)
+
     # -- loading -----------------------------------------------------------------------------------
 
-    async def _load(self, wanted: Wanted, keep_alive: float | None, loading: Loading) -> Resident:
+    async def _load(self, wanted: Wanted, keep_alive: float | None) -> Resident:
+        loading = self._loads[wanted.load]
         try:
             async with self._turn:
                 resident = self._ready(wanted) or await self._start(wanted, keep_alive)
@@ -297,6 +296,16 @@ class Pool:
                 return resident
         finally:
             del self._loads[wanted.load]
+
+    async def _end_loads(self, path: str | None = None) -> None:
+        """Of one model or of all.  Who waits is answered with `LoadStopped`."""
+        ending = [(load, it) for load, it in self._loads.items() if path in (None, load.path)]
+        for _, loading in ending:
+            loading.task.cancel()
+        if ending:
+            await asyncio.wait([loading.task for _, loading in ending])
+        for load in [load for load, it in self._loads.items() if it.task.done()]:
+            del self._loads[load]  # it had not even begun
 
     async def _start(self, wanted: Wanted, keep_alive: float | None) -> Resident:
         if old := self._residents.get(wanted.load.path):
@@ -348,31 +357,26 @@ class Pool:
         while len(self._residents) >= self._settings.max_loaded_models:
             await self._evict(self._victim())
         while True:
-            await asyncio.gather(*self._closers)  # memory is only free when its process has gone
-            demand = await asyncio.to_thread(
-                fit.demand,
-                wanted.weights,
-                wanted.cache_per_token,
-                options.num_ctx,
-                options.num_parallel,
-                options.num_gpu,
-                wanted.load.backend == "gguf",
-            )
+            await self._closed()
+            sizes = (wanted.weights, wanted.cache_per_token, options.num_ctx)
+            ways = (options.num_parallel, options.num_gpu, wanted.load.backend == "gguf")
+            demand = await asyncio.to_thread(fit.demand, *sizes, *ways)
             if demand.fits:
                 break
             if self._residents:
                 await self._evict(self._victim())
                 continue
-            if demand.on_gpu and wanted.layers and options.num_gpu < 0:
-                layers = fit.layers(wanted.layers, demand.needed, demand.room)
-                options = structs.replace(options, num_gpu=layers)
+            if demand.on_gpu and wanted.layers:  # who names a number of layers has reckoned
+                if options.num_gpu < 0:
+                    layers = fit.layers(wanted.layers, demand.needed, demand.room)
+                    options = structs.replace(options, num_gpu=layers)
                 break
             if wanted.anyway:
                 log.warning("loading %s anyway: %s", wanted.name, demand)
                 break
             raise LoadFailed(
                 f"model requires {fit.gib(demand.needed)} but only {fit.gib(demand.room)} are"
-                f" available (after {fit.gib(fit.OVERHEAD)} overhead)"
+                f" available (after {fit.gib(fit.OVERHEAD)} overhead): a smaller num_ctx needs less"
             )
         settled = structs.replace(options, num_parallel=demand.slots, num_cells=demand.cells)
         return structs.replace(wanted.load, options=settled)
@@ -391,6 +395,5 @@ class Pool:
         except asyncio.CancelledError:
             resident.leaving = False
             raise
-        if self._residents.get(resident.wanted.load.path) is resident:
-            self._expire(resident)
-        await asyncio.gather(*self._closers)
+        self._expire(resident)
+        await self._closed()

@@ -9,6 +9,7 @@ import queue
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ from ollmlx.errors import OllmlxError
 Inbox = queue.SimpleQueue[jobs.Command]
 MOMENT = 1 / 30
 """Seconds; widgets draw no oftener."""
+FAILED = "an error was encountered while running the model"
 Question = jobs.Tokenize | jobs.Detokenize | jobs.Look
 
 
@@ -31,7 +33,12 @@ def main() -> None:
     backend = _load(command, outbox)
     reader.backend = backend
     outbox.send([jobs.Loaded(backend.info)])
-    _serve(backend, inbox, outbox)
+    try:
+        _serve(backend, inbox, outbox)
+    finally:
+        traceback.print_exc()
+        # Python would wait for what a library's threads still do, and nobody would be answered.
+        os._exit(1)
 
 
 class Outbox:
@@ -83,16 +90,18 @@ class Reader:
         self._stdin, self._inbox, self._outbox = stdin, inbox, outbox
 
     def run(self) -> None:
-        while len(header := self._stdin.read(jobs.LENGTH.size)) == jobs.LENGTH.size:
-            (length,) = jobs.LENGTH.unpack(header)
-            command = jobs.decode_command(self._stdin.read(length))
-            if isinstance(command, jobs.Tokenize | jobs.Look) and self.backend:
-                self._outbox.send([_answered(self.backend, command)])
-            else:
-                self._inbox.put(command)
-        # The server is gone.  The runtime may be deep in a long step: nobody is left to wait for
-        # it.
-        os._exit(0)
+        try:
+            while len(header := self._stdin.read(jobs.LENGTH.size)) == jobs.LENGTH.size:
+                (length,) = jobs.LENGTH.unpack(header)
+                command = jobs.decode_command(self._stdin.read(length))
+                if isinstance(command, jobs.Tokenize | jobs.Look) and self.backend:
+                    self._outbox.send([_answered(self.backend, command)])
+                else:
+                    self._inbox.put(command)
+        finally:
+            # The server is gone, or a library panicked, which is no Exception.  The runtime may be
+            # deep in a long step: nobody waits for it.
+            os._exit(0)
 
 
 def _load(command: jobs.Load, outbox: Outbox) -> Backend:
@@ -126,7 +135,7 @@ def _serve(backend: Backend, inbox: Inbox, outbox: Outbox) -> None:
                     backend.rest()
     except Exception as error:
         # The runtime's state is unknown: answer all who wait and let the next request load it anew.
-        reason = f"an error was encountered while running the model: {error}"
+        reason = f"{FAILED}: {error}"
         outbox.send([jobs.Failed(job_id, reason) for job_id in owed])
         raise
 
@@ -163,6 +172,8 @@ def _answered(backend: Backend, command: Question) -> jobs.Event:
         return jobs.Tokens(command.id, tokens)
     except OllmlxError as error:
         return jobs.Failed(command.id, str(error), error.status)
+    except Exception as error:  # noqa: BLE001  # a library's, of a text or file it chokes on
+        return jobs.Failed(command.id, f"{FAILED}: {error!r}")
 
 
 def _ends(event: jobs.Delta | jobs.Embedded | jobs.Failed) -> bool:

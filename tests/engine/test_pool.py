@@ -11,7 +11,7 @@ import pytest
 from ollmlx.engine import fit, jobs
 from ollmlx.engine.pool import Pool, Wanted
 from ollmlx.engine.process import ModelProcess
-from ollmlx.errors import Busy, LoadFailed
+from ollmlx.errors import Busy, LoadFailed, LoadStopped
 from ollmlx.settings import FOREVER, Settings
 from tests.waiting import until
 
@@ -144,7 +144,7 @@ async def test_a_full_queue_is_busy_but_a_ready_model_never_is(make_pool):
             await stack.enter_async_context(pool.lend(wanted(), None))
     await pool.close()
     assert all(
-        isinstance(result, asyncio.CancelledError)
+        isinstance(result, LoadStopped)
         for result in await asyncio.gather(*slow, return_exceptions=True)
     )
 
@@ -178,7 +178,9 @@ async def test_a_model_larger_than_the_gpu_keeps_some_layers_on_the_processor(
     load = jobs.Load("echo", "-", jobs.LoadOptions(num_parallel=1))
     small = await pool._make_room(Wanted(load, 4 << 30, 0, 32))
     large = await pool._make_room(Wanted(load, 16 << 30, 0, 32))
-    assert (small.options.num_gpu, large.options.num_gpu) == (-1, 15)
+    told = jobs.Load("echo", "-", jobs.LoadOptions(num_parallel=1, num_gpu=9))
+    asked = await pool._make_room(Wanted(told, 16 << 30, 0, 32))
+    assert [m.options.num_gpu for m in (small, large, asked)] == [-1, 15, 9]
 
 
 async def test_a_failed_load_is_told_to_all_who_wait_and_forgotten(make_pool):
@@ -247,3 +249,47 @@ async def test_a_model_that_is_always_asked_for_makes_room_all_the_same(make_poo
         again = asyncio.create_task(use(pool, wanted()))
         await until(lambda: pool.waiting == 2)
     assert first.pid not in await asyncio.gather(other, again)
+
+
+async def test_a_load_that_is_stopped_leaves_the_closing_of_another_model_to_the_next(
+    make_pool, monkeypatch
+):
+    pool, closing, may_close = make_pool(max_loaded_models=1), asyncio.Event(), asyncio.Event()
+    close = ModelProcess.close
+
+    async def slow(process: ModelProcess) -> None:  # memory of tens of GiB takes a while
+        closing.set()
+        await may_close.wait()
+        await close(process)
+
+    monkeypatch.setattr(ModelProcess, "close", slow)
+    pid = await use(pool, wanted())
+    stopped = asyncio.create_task(use(pool, wanted("other")))
+    await closing.wait()
+    stopping = asyncio.create_task(pool.stop("other"))
+    with pytest.raises(LoadStopped):
+        await stopped
+    following = asyncio.create_task(use(pool, wanted()))
+    await until(lambda: pool.waiting)
+    may_close.set()
+    assert await following
+    await stopping
+    await gone(pid)
+
+
+async def test_a_load_that_is_stopped_before_it_begins_can_be_asked_for_again(make_pool):
+    pool = make_pool()
+    first = asyncio.create_task(use(pool, wanted()))
+    await asyncio.sleep(0)
+    await pool.stop("-")
+    with pytest.raises(LoadStopped):
+        await first
+    assert await use(pool, wanted())
+
+
+async def test_a_model_that_is_stopped_while_it_answers_is_said_to_go_once(make_pool):
+    pool, told = make_pool(), list[str]()
+    pool.news.listen(lambda happening: told.append(happening.kind))
+    async with pool.lend(wanted(), None):
+        await pool.stop("-")
+    assert told == ["model_loaded", "model_unloaded"]

@@ -4,7 +4,7 @@ import pytest
 
 from ollmlx.engine import jobs
 from ollmlx.engine.echo import EchoBackend
-from ollmlx.engine.worker import Inbox, _serve
+from ollmlx.engine.worker import Inbox, _answered, _serve
 
 
 class _Rested(Exception):
@@ -38,3 +38,15 @@ def test_a_model_rests_when_it_has_answered_and_its_last_words_are_sent():
         _serve(backend, inbox, outbox)
     finished = [e.id for e in outbox.sent if isinstance(e, jobs.Delta) and e.finish]
     assert sorted(finished) == [1, 2]
+
+
+def test_a_library_that_chokes_on_a_text_fails_that_question_alone():
+    class Choking(EchoBackend):
+        def tokenize(self, text: str, special: bool) -> list[int]:
+            raise IndexError("out of range")
+
+    backend = Choking("-", jobs.LoadOptions(), lambda fraction: None)
+    answer = _answered(backend, jobs.Tokenize(7, ["text"]))
+    assert isinstance(answer, jobs.Failed)
+    assert (answer.id, answer.status) == (7, 500)
+    assert "out of range" in answer.reason
