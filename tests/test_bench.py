@@ -16,9 +16,9 @@ from ollmlx.bench.stall import Load, stall
 from ollmlx.bench.timeline import AnswerFailed, Recording, Timeline
 from ollmlx.bench.turns import second_turn
 from ollmlx.errors import BadRequest
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.echo import EchoLibrary
+from tests.serving import served
 from tests.stand_in import standing_in
 from tests.toy import ToyModels
 
@@ -30,10 +30,8 @@ def quietly(words: str) -> None: ...
 
 @pytest.fixture(scope="module")
 def url():
-    room = Room(Settings(num_parallel=4), EchoLibrary())
-    room.start()
-    yield f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    room.stop()
+    with served(Settings(num_parallel=4), EchoLibrary()) as url:
+        yield url
 
 
 @pytest.fixture

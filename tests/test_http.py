@@ -12,20 +12,14 @@ from ollmlx.engine.echo import ENQUIRY
 from ollmlx.room import Room
 from ollmlx.settings import Settings
 from ollmlx.wire.native import Message
-from tests.echo import EchoLibrary, echo_model
+from tests.echo import CALL, CLEVER, EchoLibrary, echo_model
+from tests.serving import talking
 from tests.waiting import until
 
-# A template with places for thoughts and calls; what the user says comes back as the reply.
-CLEVER = (
-    "{{ range .Messages }}{{ if .ToolCalls }}<tool_call>{{ range .ToolCalls }}{{ . }}{{ end }}"
-    "</tool_call>{{ else if .Thinking }}<think>{{ .Thinking }}</think>{{ else }}{{ .Content }}"
-    "{{ end }}{{ end }}{{ if .Tools }}{{ end }}"
-)
 TOOL = {
     "type": "function",
     "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {}}}},
 }
-CALL = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
 MODELS = EchoLibrary(
     echo_model(),
     echo_model("clever:latest", template=CLEVER, capabilities=("completion", "tools", "thinking")),
@@ -55,8 +49,8 @@ def url(room):
 
 @pytest.fixture
 async def client(url) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as opened:
-        yield opened
+    async with talking(url) as client:
+        yield client
 
 
 def lines(response: httpx.Response) -> list[dict]:

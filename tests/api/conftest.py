@@ -1,13 +1,16 @@
-"""Echo models behind the open door: what comes back is the prompt, so it shows both ways."""
+"""A server with a store of its own, and one of echo models: what comes back there is the prompt, so
+it shows both ways.
+"""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.echo import CLEVER, ROLES, EchoLibrary, echo_model
+from tests.serving import served, talking
 
 MODELS = EchoLibrary(
     echo_model(),
@@ -21,13 +24,30 @@ MODELS = EchoLibrary(
 @pytest.fixture(scope="package")
 def echoing() -> Iterator[str]:
     """Its address."""
-    room = Room(Settings(num_parallel=4), MODELS)
-    room.start()
-    yield f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    room.stop()
+    with served(Settings(num_parallel=4), MODELS) as url:
+        yield url
 
 
 @pytest.fixture
 async def echo(echoing: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=echoing, trust_env=False, timeout=20) as opened:
-        yield opened
+    async with talking(echoing) as client:
+        yield client
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The store's folder."""
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def url(root: Path) -> Iterator[str]:
+    with served(Settings(models=root, embedded=False)) as url:
+        yield url
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Of the file's own server, where it has one."""
+    async with talking(url) as client:
+        yield client

@@ -1,26 +1,11 @@
-"""A server with a store of its own, and what a client does to create a model on it."""
+"""What a client does to create a model."""
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-
-from ollmlx.room import Room
-from ollmlx.settings import Settings
-
-
-@asynccontextmanager
-async def serving(root: Path) -> AsyncIterator[httpx.AsyncClient]:
-    room = Room(Settings(models=root, embedded=False))
-    room.start()
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=120) as client:
-        yield client
-    room.stop()
 
 
 async def upload(client: httpx.AsyncClient, data: bytes) -> str:

@@ -5,7 +5,7 @@ site.
 import base64
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from ollmlx.api import account
 from ollmlx.store.places.shortnames import SHORT_NAMES
-from tests.api.creating import serving
 
 USER = {"id": "0-1", "email": "me@example.org", "name": "me", "extra": 1}
 
@@ -74,12 +73,6 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
         yield Own.site
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(tmp_path / "models") as opened:
-        yield opened
 
 
 def encoded_key(home: Path) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import gguf
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.api.creating import create, serving, upload, upload_folder
+from tests.api.creating import create, upload, upload_folder
 from tests.toy import FEED_FORWARD, HEAD, HIDDEN, KV_HEADS, LAYERS, ToyModels
 
 RANK, ALPHA = 4, 8
@@ -22,12 +21,6 @@ OUTPUTS = {
     "self_attn.v_proj": KV_HEADS * HEAD,
     "mlp.up_proj": FEED_FORWARD,
 }
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(tmp_path / "models") as opened:
-        yield opened
 
 
 @pytest.fixture

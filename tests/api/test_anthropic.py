@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -10,62 +9,29 @@ import pytest
 import zstandard
 
 from ollmlx.api.anthropic.messages import native_messages
-from ollmlx.room import Room
-from ollmlx.settings import Settings
 from ollmlx.wire.anthropic import CountTokensRequest
 from ollmlx.wire.decode import decode
-from tests.echo import EchoLibrary, echo_model
+from tests.echo import CALL
 
-CLEVER = (
-    "{{ range .Messages }}{{ if .ToolCalls }}<tool_call>{{ range .ToolCalls }}{{ . }}{{ end }}"
-    "</tool_call>{{ else if .Thinking }}<think>{{ .Thinking }}</think>{{ else }}{{ .Content }}"
-    "{{ end }}{{ end }}{{ if .Tools }}{{ end }}"
-)
-ROLES = (
-    "{{ range .Messages }}[{{ .Role }}{{ if .ToolName }} {{ .ToolName }}{{ end }}]{{ .Content }}"
-    "{{ range .ToolCalls }}({{ .Function.Name }}){{ end }}{{ end }}"
-    "{{ range .Tools }}<{{ .Function.Name }}>{{ end }}"
-)
-MODELS = EchoLibrary(
-    echo_model(),
-    echo_model("clever:latest", template=CLEVER, capabilities=("completion", "tools", "thinking")),
-    echo_model("roles:latest", template=ROLES, capabilities=("completion", "tools")),
-)
 TOOL = {"name": "f", "input_schema": {"type": "object", "properties": {"a": {}}}}
-CALL = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
 SEARCH = '<tool_call>{"name": "web_search", "arguments": {"query": "moon"}}</tool_call>'
 PIXEL = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
 
 
-@pytest.fixture(scope="module")
-def room():
-    started = Room(Settings(num_parallel=4), MODELS)
-    started.start()
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-async def client(room) -> AsyncIterator[httpx.AsyncClient]:
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as opened:
-        yield opened
-
-
-async def ask(client: httpx.AsyncClient, content: Any, **fields: Any) -> httpx.Response:
+async def ask(echo: httpx.AsyncClient, content: Any, **fields: Any) -> httpx.Response:
     message = {"role": "user", "content": content}
     body = {"model": "echo", "max_tokens": 4000, "messages": [message], **fields}
-    return await client.post("/v1/messages", json=body)
+    return await echo.post("/v1/messages", json=body)
 
 
-async def said(client: httpx.AsyncClient, messages: list[Any], **fields: Any) -> str:
+async def said(echo: httpx.AsyncClient, messages: list[Any], **fields: Any) -> str:
     """What the model was given, role by role."""
-    answer = await ask(client, "", model="roles", messages=messages, **fields)
+    answer = await ask(echo, "", model="roles", messages=messages, **fields)
     return answer.json()["content"][0]["text"]
 
 
-async def events(client: httpx.AsyncClient, content: Any, **fields: Any) -> list[dict]:
-    response = await ask(client, content, stream=True, **fields)
+async def events(echo: httpx.AsyncClient, content: Any, **fields: Any) -> list[dict]:
+    response = await ask(echo, content, stream=True, **fields)
     return read_events(response)
 
 
@@ -79,8 +45,8 @@ def read_events(response: httpx.Response) -> list[dict]:
     return found
 
 
-async def test_a_whole_answer_is_a_message(client):
-    response = await ask(client, "hey")
+async def test_a_whole_answer_is_a_message(echo):
+    response = await ask(echo, "hey")
     answer = response.json()
     assert list(answer) == ["id", "type", "role", "model", "content", "stop_reason", "usage"]
     assert re.fullmatch(r"msg_[0-9a-f]{24}", answer["id"])
@@ -92,20 +58,20 @@ async def test_a_whole_answer_is_a_message(client):
     assert response.text.endswith("}\n")
 
 
-async def test_an_answer_cut_short_says_so(client):
-    answer = (await ask(client, "hey", max_tokens=2)).json()
+async def test_an_answer_cut_short_says_so(echo):
+    answer = (await ask(echo, "hey", max_tokens=2)).json()
     assert answer["content"] == [{"type": "text", "text": "he"}]
     assert answer["stop_reason"] == "max_tokens"
 
 
-async def test_an_answer_of_nothing_has_null_for_content(client):
+async def test_an_answer_of_nothing_has_null_for_content(echo):
     # A message in which nothing is said is left out, and without messages a model is only loaded.
-    answer = (await ask(client, [])).json()
+    answer = (await ask(echo, [])).json()
     assert (answer["content"], answer["stop_reason"]) == (None, "stop_sequence")
 
 
-async def test_a_stream_goes_block_by_block(client):
-    response = await ask(client, "hey", stream=True)
+async def test_a_stream_goes_block_by_block(echo):
+    response = await ask(echo, "hey", stream=True)
     assert response.headers["Content-Type"] == "text/event-stream"
     assert response.headers["Cache-Control"] == "no-cache"
     start, *middle, delta, stop = read_events(response)
@@ -132,15 +98,15 @@ async def test_a_stream_goes_block_by_block(client):
     assert stop == {"type": "message_stop"}
 
 
-async def test_thoughts_text_and_calls_are_blocks_of_their_own(client):
+async def test_thoughts_text_and_calls_are_blocks_of_their_own(echo):
     content, tools = f"<think>hm</think>so{CALL}", [TOOL]
-    whole = (await ask(client, content, model="clever", tools=tools)).json()
+    whole = (await ask(echo, content, model="clever", tools=tools)).json()
     thought, text, call = whole["content"]
     assert thought == {"type": "thinking", "thinking": "hm"}
     assert text == {"type": "text", "text": "so"}
     assert call == {"type": "tool_use", "id": call["id"], "name": "f", "input": {"a": 1}}
     assert whole["stop_reason"] == "tool_use"
-    streamed = await events(client, content, model="clever", tools=tools)
+    streamed = await events(echo, content, model="clever", tools=tools)
     starts = [event for event in streamed if event["type"] == "content_block_start"]
     assert [start["index"] for start in starts] == [0, 1, 2]
     assert [start["content_block"]["type"] for start in starts] == ["thinking", "text", "tool_use"]
@@ -154,31 +120,31 @@ async def test_thoughts_text_and_calls_are_blocks_of_their_own(client):
     assert streamed[-2]["delta"] == {"stop_reason": "tool_use"}
 
 
-async def test_to_think_is_asked_of_every_model_and_only_done_by_those_that_can(client):
+async def test_to_think_is_asked_of_every_model_and_only_done_by_those_that_can(echo):
     asked = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
-    assert (await ask(client, "hey", **asked)).json()["content"][0]["text"] == "hey"
+    assert (await ask(echo, "hey", **asked)).json()["content"][0]["text"] == "hey"
     content = "<think>hm</think>yes"
-    off = await ask(client, content, model="clever", thinking={"type": "disabled"})
+    off = await ask(echo, content, model="clever", thinking={"type": "disabled"})
     assert off.json()["content"] == [{"type": "text", "text": content}]
     adaptive = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}}
-    on = await ask(client, content, model="clever", **adaptive)
+    on = await ask(echo, content, model="clever", **adaptive)
     assert [block["type"] for block in on.json()["content"]] == ["thinking", "text"]
 
 
-async def test_a_system_in_blocks_and_messages_in_blocks_reach_the_template(client):
+async def test_a_system_in_blocks_and_messages_in_blocks_reach_the_template(echo):
     cached = {"cache_control": {"type": "ephemeral"}}
     system = [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief.", **cached}]
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b", **cached}]
-    text = await said(client, [{"role": "USER", "content": parts}], system=system)
+    text = await said(echo, [{"role": "USER", "content": parts}], system=system)
     assert text == "[system]Be brief.[user]ab"
 
 
-async def test_results_of_tools_stand_before_what_the_user_says_of_them(client):
+async def test_results_of_tools_stand_before_what_the_user_says_of_them(echo):
     use = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}
     texts = [{"type": "text", "text": "4"}, {"type": "text", "text": "2"}]
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": texts}
     text = await said(
-        client,
+        echo,
         [
             {"role": "user", "content": "go"},
             {"role": "assistant", "content": [{"type": "text", "text": "I call"}, use]},
@@ -190,24 +156,24 @@ async def test_results_of_tools_stand_before_what_the_user_says_of_them(client):
     assert text == "[user]go[assistant]I call(f)[tool f]42[user]well<f>"
 
 
-async def test_searches_of_earlier_turns_are_calls_and_results(client):
+async def test_searches_of_earlier_turns_are_calls_and_results(echo):
     use = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "q"}}
     hit = {"type": "web_search_result", "title": "T", "url": "u"}
     found = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [hit]}
     error = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
     failed = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": error}
-    text = await said(client, [{"role": "assistant", "content": [use, found, failed]}])
+    text = await said(echo, [{"role": "assistant", "content": [use, found, failed]}])
     name = "web_search_tool_result_error: unavailable"
     assert text == f"[assistant](web_search)[tool web_search]- T: u\n[tool web_search]{name}"
 
 
-async def test_anthropics_own_search_is_offered_and_fails_as_without_a_cloud(client):
+async def test_anthropics_own_search_is_offered_and_fails_as_without_a_cloud(echo):
     tools = [TOOL, {"name": "web_search"}, {"type": "web_search_20250305", "name": "web_search"}]
-    assert (await said(client, [{"role": "user", "content": "x"}], tools=tools)).endswith(
+    assert (await said(echo, [{"role": "user", "content": "x"}], tools=tools)).endswith(
         "<f><web_search>"
     )
     asked = {"model": "clever", "tools": tools}
-    answer = (await ask(client, f"so{SEARCH}{CALL}", **asked)).json()
+    answer = (await ask(echo, f"so{SEARCH}{CALL}", **asked)).json()
     use, result = answer["content"]
     assert use["id"] == "srvtoolu_" + answer["id"].removeprefix("msg_")
     assert (use["type"], use["input"]) == ("server_tool_use", {"query": "moon"})
@@ -217,7 +183,7 @@ async def test_anthropics_own_search_is_offered_and_fails_as_without_a_cloud(cli
         "content": {"type": "web_search_tool_result_error", "error_code": "unavailable"},
     }
     assert answer["stop_reason"] == "end_turn"
-    streamed = await events(client, f"so{SEARCH}{CALL}", **asked)
+    streamed = await events(echo, f"so{SEARCH}{CALL}", **asked)
     starts = [event for event in streamed if event["type"] == "content_block_start"]
     kinds = ["text", "server_tool_use", "web_search_tool_result"]
     assert [start["content_block"]["type"] for start in starts] == kinds
@@ -258,8 +224,8 @@ async def test_anthropics_own_search_is_offered_and_fails_as_without_a_cloud(cli
         ),
     ],
 )
-async def test_a_wrong_request_is_refused_in_anthropics_words(client, changes, message):
-    response = await ask(client, "hey", **changes)
+async def test_a_wrong_request_is_refused_in_anthropics_words(echo, changes, message):
+    response = await ask(echo, "hey", **changes)
     answer = response.json()
     assert response.status_code == 400
     assert re.fullmatch(r"req_[0-9a-f]{24}", answer.pop("request_id"))
@@ -293,22 +259,22 @@ async def test_a_wrong_request_is_refused_in_anthropics_words(client, changes, m
         ),
     ],
 )
-async def test_a_block_that_means_nothing_is_refused(client, block, message):
-    response = await ask(client, [block])
+async def test_a_block_that_means_nothing_is_refused(echo, block, message):
+    response = await ask(echo, [block])
     assert (response.status_code, response.json()["error"]["message"]) == (400, message)
 
 
-async def test_what_the_engine_refuses_has_anthropics_shape_too(client):
-    missing = await ask(client, "hey", model="nope", stream=True)
+async def test_what_the_engine_refuses_has_anthropics_shape_too(echo):
+    missing = await ask(echo, "hey", model="nope", stream=True)
     assert missing.status_code == 404
     assert missing.json()["error"] == {
         "type": "not_found_error",
         "message": "model 'nope' not found",
     }
     assert missing.headers["Content-Type"] == "application/json"
-    assert (await ask(client, "hey", tools=[TOOL])).status_code == 400
+    assert (await ask(echo, "hey", tools=[TOOL])).status_code == 400
     for image in ({"type": "image", "source": PIXEL}, result_with(PIXEL)):
-        assert (await ask(client, [image])).json()["error"]["type"] == "invalid_request_error"
+        assert (await ask(echo, [image])).json()["error"]["type"] == "invalid_request_error"
 
 
 def test_pictures_go_along_with_what_they_stand_beside():
@@ -325,30 +291,30 @@ def result_with(source: dict[str, str]) -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": "t", "content": content}
 
 
-async def test_an_error_in_a_stream_is_told(client):
-    streamed = await events(client, "a?")
+async def test_an_error_in_a_stream_is_told(echo):
+    streamed = await events(echo, "a?")
     assert streamed[-1]["type"] == "error"
     assert streamed[-1]["error"] == {"type": "api_error", "message": "asked a question"}
     assert "message_stop" not in [event["type"] for event in streamed]
 
 
-async def test_tokens_are_counted_as_the_prompt_has_them(client):
+async def test_tokens_are_counted_as_the_prompt_has_them(echo):
     tools, system = [TOOL], "Be brief."
     body = {"model": "roles", "system": system, "messages": [{"role": "user", "content": "héy"}]}
-    counted = await client.post("/v1/messages/count_tokens", json={**body, "tools": tools})
-    answered = await ask(client, "", **body, tools=tools)
+    counted = await echo.post("/v1/messages/count_tokens", json={**body, "tools": tools})
+    answered = await ask(echo, "", **body, tools=tools)
     assert counted.json() == {"input_tokens": answered.json()["usage"]["input_tokens"]}
     assert counted.json()["input_tokens"] == len("[system]Be brief.[user]héy<f>".encode())
-    wrong = await client.post("/v1/messages/count_tokens", json={"model": "echo"})
+    wrong = await echo.post("/v1/messages/count_tokens", json={"model": "echo"})
     assert wrong.json()["error"]["message"] == "messages is required"
-    absent = await client.post("/v1/messages/count_tokens", json={**body, "model": "nope"})
+    absent = await echo.post("/v1/messages/count_tokens", json={**body, "model": "nope"})
     assert (absent.status_code, absent.json()["error"]["type"]) == (404, "not_found_error")
 
 
-async def test_a_long_conversation_is_counted_whole_though_it_would_be_cut(client):
+async def test_a_long_conversation_is_counted_whole_though_it_would_be_cut(echo):
     messages = [{"role": "user", "content": "x" * 3000}] * 3
     body = {"model": "echo", "messages": messages}
-    counted = await client.post("/v1/messages/count_tokens", json=body)
+    counted = await echo.post("/v1/messages/count_tokens", json=body)
     assert counted.json()["input_tokens"] >= 9000
 
 
@@ -358,23 +324,23 @@ class TestCompressed:
     ).encode()
 
     async def send(
-        self, client: httpx.AsyncClient, path: str, body: bytes, coding: str = "zstd"
+        self, echo: httpx.AsyncClient, path: str, body: bytes, coding: str = "zstd"
     ) -> httpx.Response:
-        return await client.post(path, content=body, headers={"Content-Encoding": coding})
+        return await echo.post(path, content=body, headers={"Content-Encoding": coding})
 
     @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
-    async def test_bodies_may_be_compressed_with_zstd(self, client, path):
-        response = await self.send(client, path, zstandard.compress(self.BODY))
+    async def test_bodies_may_be_compressed_with_zstd(self, echo, path):
+        response = await self.send(echo, path, zstandard.compress(self.BODY))
         assert response.status_code == 200
         assert "hey" in response.text
 
-    async def test_what_cannot_be_read_is_told_in_ollamas_own_form(self, client):
-        response = await self.send(client, "/v1/messages", b"no zstd")
+    async def test_what_cannot_be_read_is_told_in_ollamas_own_form(self, echo):
+        response = await self.send(echo, "/v1/messages", b"no zstd")
         assert (response.status_code, response.json()) == (
             400,
             {"error": "invalid input: magic number mismatch"},
         )
 
-    async def test_ollamas_own_routes_read_what_they_get(self, client):
-        response = await self.send(client, "/api/chat", zstandard.compress(self.BODY))
+    async def test_ollamas_own_routes_read_what_they_get(self, echo):
+        response = await self.send(echo, "/api/chat", zstandard.compress(self.BODY))
         assert response.json()["error"].startswith("invalid character '(' looking for")

@@ -1,31 +1,19 @@
 """/v1/models in two shapes: Anthropic's for clients that say its version, else OpenAI's."""
 
-from collections.abc import AsyncIterator
-
-import httpx
 import pytest
 
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.echo import EchoLibrary, echo_model
+from tests.serving import served
 
 NAMES = ("echo:latest", "clever:latest", "roles:latest")
 VERSION = {"anthropic-version": "2023-06-01"}
 
 
 @pytest.fixture(scope="module")
-def room():
-    started = Room(Settings(), EchoLibrary(*map(echo_model, NAMES)))
-    started.start()
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-async def client(room) -> AsyncIterator[httpx.AsyncClient]:
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as opened:
-        yield opened
+def url():
+    with served(Settings(), EchoLibrary(*map(echo_model, NAMES))) as url:
+        yield url
 
 
 async def test_anthropics_clients_get_pages(client):

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -12,7 +11,7 @@ from ollmlx import names
 from ollmlx.settings import Settings
 from ollmlx.store.changes import Changes
 from ollmlx.store.library import Library
-from tests.api.creating import serving
+from tests.serving import serving
 from tests.store.shelf import CHATML, OllamaFolder, write_gguf, write_mlx
 
 HELLO = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -20,19 +19,8 @@ CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
-@pytest.fixture
 def store(root: Path) -> OllamaFolder:
     return OllamaFolder(root)
-
-
-@pytest.fixture
-async def client(root: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(root) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,32 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import gguf
-import httpx
 import numpy as np
 import pytest
 
 from ollmlx.gguf import header
-from tests.api.creating import create, serving, statuses, upload
+from tests.api.creating import create, statuses, upload
 from tests.store.shelf import CHATML, OllamaFolder, write_gguf
 from tests.toy import ToyModels
 
 CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
-@pytest.fixture
-async def client(root: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(root) as opened:
-        yield opened
 
 
 def manifest(root: Path, model: str = "made") -> dict[str, Any]:

@@ -1,28 +1,15 @@
 """Create for folders of safetensors through the open door."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.api.creating import create, serving, statuses, upload, upload_folder
+from tests.api.creating import create, statuses, upload, upload_folder
 from tests.convert.test_fp8 import make
 from tests.toy import REPLY, ToyModels
 
 FOLDER = "mlx/registry.ollama.ai/library/made/latest"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
-@pytest.fixture
-async def client(root: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(root) as opened:
-        yield opened
 
 
 async def said(client: httpx.AsyncClient, model: str = "made") -> str:

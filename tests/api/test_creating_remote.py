@@ -1,20 +1,10 @@
 """Models that another server runs: made, listed, copied and deleted here, and never run."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import httpx
 import pytest
 
 from ollmlx.api.creating.remote import url
 from ollmlx.errors import BadRequest
-from tests.api.creating import create, serving
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(tmp_path / "models") as opened:
-        yield opened
+from tests.api.creating import create
 
 
 @pytest.mark.parametrize(

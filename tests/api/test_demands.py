@@ -1,15 +1,15 @@
 """What requests demand beyond Ollama's API: choices of tools, budgets, formats, biases."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from ollmlx.wire.native import ModelDetails
 from tests.echo import EchoLibrary, echo_model
+from tests.serving import served
 from tests.toy import TEMPLATE, ToyModels
 
 THINKS = TEMPLATE + "{# <think> </think> #}"
@@ -57,16 +57,8 @@ def url(scripted: ToyModels, toy: ToyModels) -> Iterator[str]:
     )
     details = ModelDetails("", "gguf", "qwen3", ["qwen3"], "1K", "F32", 4096, 3)
     forgets = echo_model("forgets:latest", details=details, template=EVERYTHING)
-    room = Room(Settings(context_length=512), EchoLibrary(*models, clever, forgets))
-    room.start()
-    yield f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    room.stop()
-
-
-@pytest.fixture
-async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as opened:
-        yield opened
+    with served(Settings(context_length=512), EchoLibrary(*models, clever, forgets)) as url:
+        yield url
 
 
 @pytest.fixture(params=["gguf", "mlx"])

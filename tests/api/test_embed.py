@@ -8,21 +8,18 @@ import ollama
 import pytest
 
 from ollmlx.api.embed import _was_raw
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.convert.tiny import write_gguf
+from tests.serving import served
 
 QUESTION = "the cat is on the mat"
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ollama.Client]:
-    room = Room(Settings(models=tmp_path_factory.mktemp("models"), embedded=False))
-    room.start()
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    with ollama.Client(url, trust_env=False) as opened:
+    settings = Settings(models=tmp_path_factory.mktemp("models"), embedded=False)
+    with served(settings) as url, ollama.Client(url, trust_env=False) as opened:
         yield opened
-    room.stop()
 
 
 def test_a_text_is_cut_to_fewer_tokens_than_a_model_is_loaded_with(client, toy_bert: Path):

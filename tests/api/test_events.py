@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from ollmlx.engine import fit
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.echo import EchoLibrary, echo_model
+from tests.serving import served
 
 MODELS = (
     echo_model(),
@@ -23,13 +23,9 @@ LONG = "xy" * 2000
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    room = Room(Settings(num_parallel=2), EchoLibrary(*MODELS))
-    room.start()
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as opened:
-        yield opened
-    await asyncio.to_thread(room.stop)
+def url() -> Iterator[str]:
+    with served(Settings(num_parallel=2), EchoLibrary(*MODELS)) as url:
+        yield url
 
 
 class Watching:

@@ -3,7 +3,7 @@
 import base64
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from ollmlx.gguf import Gguf
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.api.creating import upload
 from tests.convert.running import smollm2
 from tests.engine.published_eyes import EYES
 from tests.engine.writing_eyes import write
+from tests.serving import served
 from tests.toy import ToyModels
 from tests.toy_hearing import make_hearing, sound
 from tests.toy_vision import make_seeing, picture
@@ -39,19 +39,16 @@ def seeing_mlx(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_seeing_mlx(tmp_path_factory.mktemp("mlx") / "seeing", "smolvlm"))
 
 
+@pytest.fixture(params=["model", "seeing_mlx"])
+def seer(request: pytest.FixtureRequest) -> str:
+    """Of one engine and of the other."""
+    return str(request.getfixturevalue(request.param))
+
+
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    started = Room(Settings(models=tmp_path_factory.mktemp("store"), embedded=False))
-    started.start()
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-async def client(room: Room) -> AsyncIterator[httpx.AsyncClient]:
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as opened:
-        yield opened
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(Settings(models=tmp_path_factory.mktemp("store"), embedded=False)) as url:
+        yield url
 
 
 def encoded(seed: int, layout: str = "png") -> str:
@@ -89,38 +86,26 @@ async def test_a_model_of_ollamas_library_sees_with_what_is_in_its_file(
     assert rendered["_debug_info"]["image_count"] == 1
 
 
-async def test_the_model_says_that_it_sees(client: httpx.AsyncClient, model: str) -> None:
-    shown = await post(client, "/api/show", model=model)
-    assert "vision" in shown["capabilities"]
-
-
-async def test_an_image_changes_the_answer_and_counts(
-    client: httpx.AsyncClient, model: str
-) -> None:
-    blind = await chat(client, model, user("what?"))
-    one = await chat(client, model, user("what?", encoded(1)))
-    other = await chat(client, model, user("what?", encoded(2)))
-    two = await chat(client, model, user("what?", encoded(1), encoded(2)))
+async def test_an_image_changes_the_answer_and_counts(client: httpx.AsyncClient, seer: str) -> None:
+    assert "vision" in (await post(client, "/api/show", model=seer))["capabilities"]
+    blind = await chat(client, seer, user("what?"))
+    one = await chat(client, seer, user("what?", encoded(1)))
+    other = await chat(client, seer, user("what?", encoded(2)))
+    two = await chat(client, seer, user("what?", encoded(1), encoded(2)))
     assert one["message"] != other["message"]
     assert one["prompt_eval_count"] == other["prompt_eval_count"] > blind["prompt_eval_count"]
     image = one["prompt_eval_count"] - blind["prompt_eval_count"]
     assert two["prompt_eval_count"] == one["prompt_eval_count"] + image
 
 
-async def test_generate_and_chat_see_the_same(client: httpx.AsyncClient, model: str) -> None:
-    chatted = await chat(client, model, user("what?", encoded(1)))
-    generated = await post(
-        client, "/api/generate", model=model, prompt="what?", images=[encoded(1)], options=GREEDY
-    )
+async def test_generate_and_chat_see_the_same(client: httpx.AsyncClient, seer: str) -> None:
+    chatted = await chat(client, seer, user("what?", encoded(1)))
+    body = {"model": seer, "options": GREEDY}
+    generated = await post(client, "/api/generate", prompt="what?", images=[encoded(1)], **body)
     assert generated["response"] == chatted["message"]["content"]
     assert all(token >= 0 for token in generated["context"])
     follows = await post(
-        client,
-        "/api/generate",
-        model=model,
-        prompt="and?",
-        context=generated["context"],
-        options=GREEDY,
+        client, "/api/generate", prompt="and?", context=generated["context"], **body
     )
     assert follows["done"]
 
@@ -200,37 +185,11 @@ async def test_an_mlx_model_that_could_see_names_what_to_use(
     assert "use a GGUF" in refused["error"]
 
 
-async def test_an_mlx_model_sees_through_mlx_vlm(
-    client: httpx.AsyncClient, seeing_mlx: str
-) -> None:
-    assert "vision" in (await post(client, "/api/show", model=seeing_mlx))["capabilities"]
-    blind = await chat(client, seeing_mlx, user("what?"))
-    cat, same, dog = [await chat(client, seeing_mlx, user("what?", encoded(n))) for n in (1, 1, 2)]
-    assert cat["message"] == same["message"] != dog["message"]
-    assert cat["prompt_eval_count"] > blind["prompt_eval_count"] + 5 * 4
-    both = await chat(client, seeing_mlx, user("[img] or [img]?", encoded(1), encoded(2)))
-    assert both["prompt_eval_count"] > cat["prompt_eval_count"] + 5 * 4
-    generated = await post(
-        client,
-        "/api/generate",
-        model=seeing_mlx,
-        prompt="what?",
-        images=[encoded(1)],
-        options=GREEDY,
-        keep_alive="1m",
-    )
-    assert generated["response"] == cat["message"]["content"]
-
-
-@pytest.mark.parametrize("kind", ["gguf", "mlx"])
-async def test_every_dialect_shows_a_model_the_same(
-    client: httpx.AsyncClient, model: str, request: pytest.FixtureRequest, kind: str
-) -> None:
-    name = model if kind == "gguf" else request.getfixturevalue("seeing_mlx")
-    told = {"model": name, "temperature": 0, "max_tokens": 8}
-    native = await chat(client, name, user("what?", encoded(1), encoded(2), encoded(1)))
+async def test_every_dialect_shows_a_model_the_same(client: httpx.AsyncClient, seer: str) -> None:
+    told = {"model": seer, "temperature": 0, "max_tokens": 8}
+    native = await chat(client, seer, user("what?", encoded(1), encoded(2), encoded(1)))
     apart = [*(user("", encoded(n)) for n in (1, 2, 1)), user("what?")]  # as Ollama reads OpenAI's
-    parted = await chat(client, name, *apart)
+    parted = await chat(client, seer, *apart)
     urls = [f"data:image/png;base64,{encoded(n)}" for n in (1, 2, 1)]
     parts: list[Any] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     parts.append({"type": "text", "text": "what?"})
@@ -242,31 +201,29 @@ async def test_every_dialect_shows_a_model_the_same(
     sources = [{"type": "base64", "media_type": "image/png", "data": encoded(n)} for n in (1, 2, 1)]
     blocks: list[Any] = [{"type": "image", "source": source} for source in sources]
     blocks.append({"type": "text", "text": "what?"})
-    anthropic = await post(
-        client, "/v1/messages", messages=[{"role": "user", "content": blocks}], **told
-    )
+    said = [{"role": "user", "content": blocks}]
+    anthropic = await post(client, "/v1/messages", messages=said, **told)
+    counted = await post(client, "/v1/messages/count_tokens", messages=said, model=seer)
     used = anthropic["usage"]
     read = used["input_tokens"] + used.get("cache_read_input_tokens", 0)
-    assert read == native["prompt_eval_count"]
+    assert read == counted["input_tokens"] == native["prompt_eval_count"]
     shown = [{"type": "input_image", "image_url": url} for url in urls]
     shown.append({"type": "input_text", "text": "what?"})
     told["max_output_tokens"] = told.pop("max_tokens")
     asked = [{"role": "user", "content": shown}]
     responses = await post(client, "/v1/responses", input=asked, **told)
     assert responses["usage"]["input_tokens"] == native["prompt_eval_count"]
-    said = [
+    answers = [
         native["message"]["content"],
         "".join(block.get("text", "") for block in anthropic["content"]),
         "".join(part["text"] for item in responses["output"] for part in item["content"]),
     ]
-    assert said == [said[0]] * 3
+    assert answers == [answers[0]] * 3
 
 
-@pytest.mark.parametrize("kind", ["gguf", "mlx"])
 async def test_a_damaged_image_is_refused_in_every_dialect(
-    client: httpx.AsyncClient, model: str, request: pytest.FixtureRequest, kind: str
+    client: httpx.AsyncClient, seer: str
 ) -> None:
-    name = model if kind == "gguf" else request.getfixturevalue("seeing_mlx")
     cut = base64.b64encode(picture(1)[:60]).decode()
     source = {"type": "base64", "media_type": "image/png", "data": cut}
     url = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{cut}"}}
@@ -279,7 +236,7 @@ async def test_a_damaged_image_is_refused_in_every_dialect(
             "max_tokens": 4,
         },
     }.items():
-        refused = await client.post(path, json={"model": name, **body})
+        refused = await client.post(path, json={"model": seer, **body})
         assert refused.status_code == 400, path
         assert "Failed to load image or audio file" in refused.text
 
@@ -291,11 +248,6 @@ async def test_a_blind_model_still_shows_its_prompt(
     assert shown["_debug_info"]["image_count"] == 1
 
 
-async def test_webp_is_seen(client: httpx.AsyncClient, model: str) -> None:
-    answer = await chat(client, model, user("what?", encoded(1, "webp")))
-    assert answer["done"]
-
-
 async def test_a_projector_beside_several_models_is_nobodys(
     client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
@@ -303,20 +255,6 @@ async def test_a_projector_beside_several_models_is_nobodys(
     (tmp_path / "another.gguf").write_bytes(first.read_bytes())
     shown = await post(client, "/api/show", model=str(first))
     assert "vision" not in shown["capabilities"]
-
-
-async def test_anthropics_blocks_carry_images_and_their_tokens_are_counted(
-    client: httpx.AsyncClient, model: str
-) -> None:
-    source = {"type": "base64", "media_type": "image/png", "data": encoded(1)}
-    image = {"type": "image", "source": source}
-    content = [{"type": "text", "text": "what?"}, image]
-    body = {"model": model, "messages": [{"role": "user", "content": content}]}
-    answered = await post(client, "/v1/messages", max_tokens=4, **body)
-    counted = await post(client, "/v1/messages/count_tokens", **body)
-    native = await chat(client, model, user("what?", encoded(1)))
-    assert answered["usage"]["input_tokens"] == native["prompt_eval_count"]
-    assert counted["input_tokens"] == native["prompt_eval_count"]
 
 
 async def test_a_model_created_with_its_projector_sees(

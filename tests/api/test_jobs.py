@@ -18,11 +18,10 @@ import pytest
 from ollmlx.api.jobs import Halted, Jobs
 from ollmlx.engine.news import News
 from ollmlx.errors import OllmlxError
-from ollmlx.room import Room
-from ollmlx.settings import Settings
 from ollmlx.store.jobfiles import JobFiles, KeptJob
 from ollmlx.wire.native import ProgressResponse
 from tests.misbehaving import misbehaving
+from tests.serving import serving, talking
 from tests.store.shelf import write_gguf
 from tests.waiting import until
 
@@ -47,22 +46,6 @@ def weights(tmp_path_factory) -> bytes:
 def name(registry, weights) -> str:
     registry.add("me/m", "1", CONFIG, model=weights)
     return f"{registry.host}/me/m:1"
-
-
-@asynccontextmanager
-async def serving(folder) -> AsyncIterator[httpx.AsyncClient]:
-    room = Room(Settings(models=folder, embedded=False))
-    room.start()
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as opened:
-        yield opened
-    await asyncio.to_thread(room.stop)
-
-
-@pytest.fixture
-async def client(tmp_path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(tmp_path / "models") as opened:
-        yield opened
 
 
 async def begin(client: httpx.AsyncClient, name: str) -> dict:
@@ -344,6 +327,6 @@ async def serve(
             break
     url = "http://" + line.decode().partition("Listening on ")[2].split()[0]
     drain: Awaitable[bytes] = asyncio.ensure_future(process.stderr.read())
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+    async with talking(url) as client:
         yield client, process
     await drain

@@ -13,10 +13,10 @@ from openapi_spec_validator import validate
 from ollmlx.api import openapi
 from ollmlx.api.routes import ROUTES, Route
 from ollmlx.errors import Malformed
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from ollmlx.wire.decode import decode
 from tests.echo import EchoLibrary, echo_model
+from tests.serving import served
 
 DOCUMENT = json.loads(openapi.document(ROUTES))
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -27,12 +27,11 @@ MODELS = EchoLibrary(echo_model(), echo_model("embedder:latest", capabilities=("
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[httpx.Client]:
-    room = Room(Settings(), MODELS)
-    room.start()
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
+    with (
+        served(Settings(), MODELS) as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=20) as client,
+    ):
         yield client
-    room.stop()
 
 
 def body_schema(route: Route) -> dict[str, Any]:

@@ -1,13 +1,10 @@
 """Pulling from a real registry, through the open door."""
 
 import json
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from ollmlx.room import Room
-from ollmlx.settings import Settings
 from tests.registry import docker_registry
 from tests.store.shelf import OllamaFolder, write_gguf
 
@@ -18,16 +15,6 @@ CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
 def registry(tmp_path_factory):
     with docker_registry(tmp_path_factory.mktemp("oci")) as running:
         yield running
-
-
-@pytest.fixture
-async def client(tmp_path) -> AsyncIterator[httpx.AsyncClient]:
-    room = Room(Settings(models=tmp_path / "models", embedded=False))
-    room.start()
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as opened:
-        yield opened
-    room.stop()
 
 
 def frames(response: httpx.Response) -> list[dict]:

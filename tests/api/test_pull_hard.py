@@ -8,14 +8,12 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from ollmlx.api import transfers
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from ollmlx.store.library import Library
 from tests.misbehaving import Handler, misbehaving
@@ -31,16 +29,6 @@ KILLS = int(os.environ.get("OLLMLX_TEST_KILLS", "15"))
 def registry():
     with misbehaving() as running:
         yield running
-
-
-@pytest.fixture
-async def client(tmp_path) -> AsyncIterator[httpx.AsyncClient]:
-    room = Room(Settings(models=tmp_path / "models", embedded=False))
-    room.start()
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as opened:
-        yield opened
-    room.stop()
 
 
 @pytest.fixture(scope="module")

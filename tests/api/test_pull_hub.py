@@ -1,20 +1,17 @@
 """Pulling from a hub with the unmodified client of Hugging Face, through the open door."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 from huggingface_hub import constants
 
-from ollmlx.room import Room
-from ollmlx.settings import Settings
 from tests.hub import Repository, running_hub
 from tests.store.shelf import write_gguf, write_mlx
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def hub(monkeypatch, tmp_path):
     with running_hub() as running:
         # The user's own way to say which hub, and where its cache is.
@@ -22,16 +19,6 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.delenv("HF_TOKEN", raising=False)
         yield running
-
-
-@pytest.fixture
-async def client(tmp_path, hub) -> AsyncIterator[httpx.AsyncClient]:
-    room = Room(Settings(models=tmp_path / "models", embedded=False))
-    room.start()
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as opened:
-        yield opened
-    room.stop()
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """Models whose configuration names a renderer and a parser, over HTTP."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.echo import EchoLibrary, echo_model
+from tests.serving import served
 
 ABLE = {"capabilities": ("completion", "tools", "thinking"), "chat_template": "weights' own"}
 MODELS = EchoLibrary(
@@ -22,16 +22,8 @@ HI = [{"role": "user", "content": "hi"}]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    room = Room(Settings(), MODELS)
-    room.start()
-    yield f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    room.stop()
-
-
-@pytest.fixture
-async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as opened:
-        yield opened
+    with served(Settings(), MODELS) as url:
+        yield url
 
 
 async def rendered(client: httpx.AsyncClient, model: str, **request: Any) -> str:

@@ -1,6 +1,6 @@
 """/api/rerank and /v1/rerank: a cross-encoder of random weights, and Qwen3-Reranker in small."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from ollmlx.engine.mlx.ranking import RANKING
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests import toy_ranker
 from tests.bert import make_toy_ranker
+from tests.serving import served
 
 DOCUMENTS = ["the cat sat on the mat", "king and queen", "paris is france"]
 
@@ -23,16 +23,8 @@ def ranker(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory) -> Iterator[str]:
-    room = Room(Settings(models=tmp_path_factory.mktemp("models")))
-    room.start()
-    yield f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    room.stop()
-
-
-@pytest.fixture
-async def client(url) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as opened:
-        yield opened
+    with served(Settings(models=tmp_path_factory.mktemp("models"))) as url:
+        yield url
 
 
 async def rank(client: httpx.AsyncClient, path: str, **fields: Any) -> httpx.Response:

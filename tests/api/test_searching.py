@@ -1,16 +1,15 @@
 """What there is to pull and what it would take, before it is pulled."""
 
 import json
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from ollmlx.engine import fit
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.hub import CHANGED, Repository, running_hub
 from tests.misbehaving import misbehaving
+from tests.serving import served
 from tests.store.shelf import write_gguf, write_mlx
 
 SIZE = 5000
@@ -27,13 +26,9 @@ def hub(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-async def client(tmp_path) -> AsyncIterator[httpx.AsyncClient]:
-    room = Room(Settings(models=tmp_path / "models", embedded=False, num_parallel=2))
-    room.start()
-    url = f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as opened:
-        yield opened
-    room.stop()
+def url(root):
+    with served(Settings(models=root, embedded=False, num_parallel=2)) as url:
+        yield url
 
 
 async def estimated(client: httpx.AsyncClient, **asked: object) -> dict:

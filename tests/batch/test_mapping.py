@@ -245,11 +245,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_asked(
     assert server.asked == []
 
 
-def test_what_it_makes_itself_is_not_taken_from_the_caller(server: StandIn):
-    with pytest.raises(BadRequest, match="messages, format, stream are made of"):
-        ollmlx.map(["a"], "{}", model="m", stream=True)
-
-
 def test_no_rows_are_no_answers(server: StandIn):
     assert ollmlx.map([], "{}", model="m") == []
 
@@ -271,7 +266,8 @@ def test_a_prompt_may_be_a_function_of_the_row(server: StandIn):
             {"options": ollama.Options(mirostat=1)},
             "no option is called mirostat; there are num_ctx",
         ),
-        ({"temperature": 0}, r"temperature: no argument .* goes into options=\{…\}"),
+        ({"temperature": 0}, r"not temperature; .* goes into options=\{…\}"),
+        ({"stream": True, "tools": []}, "takes options, think, keep_alive .*, not stream, tools"),
     ],
 )
 def test_what_a_server_would_ignore_is_refused(

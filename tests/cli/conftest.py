@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.echo import EchoLibrary, echo_model
+from tests.serving import served
 
 THINKING = (
     "{{ range .Messages }}{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}"
@@ -23,10 +23,8 @@ MODELS = EchoLibrary(
 @pytest.fixture(scope="session")
 def echoing() -> Iterator[str]:
     """The address of a server of echo models."""
-    room = Room(Settings(num_parallel=4), MODELS)
-    room.start()
-    yield f"127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    room.stop()
+    with served(Settings(num_parallel=4), MODELS) as url:
+        yield url.removeprefix("http://")
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from ollmlx.cli.creating import create
 from ollmlx.cli.flags import Words
 from ollmlx.cli.program import run
 from ollmlx.errors import OllmlxError
-from ollmlx.room import Room
 from ollmlx.servers import Server
 from ollmlx.settings import Settings
 from ollmlx.store.ollama import modelfile
+from tests.serving import served
 
 
 @pytest.fixture
@@ -29,15 +29,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The store of a running server."""
-    store = tmp_path / "store"
-    room = Room(Settings(models=store, embedded=False))
-    room.start()
+    folder = tmp_path / "store"
     monkeypatch.delenv("OLLMLX_HOST", raising=False)
-    monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{room.open_door('127.0.0.1', 0)}")
-    yield store
-    room.stop()
+    with served(Settings(models=folder, embedded=False)) as url:
+        monkeypatch.setenv("OLLAMA_HOST", url)
+        yield folder
 
 
 def gathered(text: str, folder: Path) -> components.Components:
@@ -110,7 +108,7 @@ def test_files_that_will_not_do_are_told(folder, text, told):
         gathered(text, folder)
 
 
-def test_a_model_is_made_of_a_file_and_words(served, folder, scripted, monkeypatch, capsys):
+def test_a_model_is_made_of_a_file_and_words(store, folder, scripted, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     shutil.copy(scripted.gguf, folder / "m.gguf")
     words = 'FROM m.gguf\nSYSTEM Be brief.\nPARAMETER stop "a"\nPARAMETER stop b\n'
@@ -147,7 +145,7 @@ def test_a_model_is_made_of_a_file_and_words(served, folder, scripted, monkeypat
         ("create a/b/c/d/e -f Named", "invalid model name: a/b/c/d/e"),
     ],
 )
-def test_a_create_that_cannot_be_is_refused(served, folder, monkeypatch, words, told):
+def test_a_create_that_cannot_be_is_refused(store, folder, monkeypatch, words, told):
     monkeypatch.chdir(folder)
     (folder / "Bad").write_text("FRM x\n")
     (folder / "Named").write_text("FROM x\n")

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ollmlx.room import Room
 from ollmlx.settings import Settings
+from tests.serving import served
 
 pytestmark = pytest.mark.model
 HERE = Path(__file__).parent
@@ -55,10 +55,8 @@ VOLATILE = re.compile(
 def url(tmp_path_factory, toy_bert):
     store = tmp_path_factory.mktemp("models")
     install(store, toy_bert)
-    room = Room(Settings(models=store))
-    room.start()
-    yield f"http://127.0.0.1:{room.open_door('127.0.0.1', 0)}"
-    room.stop()
+    with served(Settings(models=store)) as url:
+        yield url
 
 
 def install(store: Path, gguf: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from ollmlx.cli.program import run
-from tests.api.creating import serving
 from tests.contract.creates import CASES, RECORDED, manifest, played, write
+from tests.serving import serving
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -52,14 +52,6 @@ def test_the_second_turn_of_a_chat_computes_only_what_is_new(opened: Open) -> No
     assert second.tokens == answer(fresh, Generate(1, turn, 20, GREEDY)).tokens
 
 
-def test_the_last_token_of_a_prompt_is_always_computed(opened: Open) -> None:
-    backend = opened()
-    first = answer(backend, Generate(1, words(1, 50), 10, GREEDY))
-    again = answer(backend, Generate(2, words(1, 50), 10, GREEDY))
-    assert cached(again) == 49
-    assert again.tokens == first.tokens
-
-
 def test_two_chats_keep_their_beginnings_with_one_place_to_run(opened: Open) -> None:
     backend = opened()
     for turn in (100, 130, 160):

@@ -123,14 +123,3 @@ def test_an_embedding_model_refuses_to_generate(opened: Open, toy_bert: Path) ->
     failed = answer(backend, Generate(1, [5, 6], 5, GREEDY)).failed
     assert failed is not None
     assert failed.status == 400
-
-
-def test_answers_go_on_while_texts_are_embedded(opened: Open, toy: ToyModels) -> None:
-    backend = opened(toy.gguf, num_batch=1)
-    job = Generate(1, [5, 6, 7], 30, GREEDY)
-    alone = answer(backend, job)
-    backend.submit(job)
-    backend.embed(Embed(2, [[5] * 200]))
-    together = drive(backend)
-    assert together[1].tokens == alone.tokens
-    assert together[2].embedded is not None

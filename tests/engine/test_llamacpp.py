@@ -12,7 +12,7 @@ from msgspec import structs
 
 from ollmlx.engine.jobs import Delta, Failed, Generate, LoadOptions, Sampling
 from ollmlx.engine.llama.backend import LlamaCppBackend
-from ollmlx.errors import BadRequest, LoadFailed
+from ollmlx.errors import LoadFailed
 from tests.engine.answers import GREEDY, answer, drive
 from tests.toy import HEAD, HEADS, HIDDEN, KV_HEADS, LAYERS, ToyModels
 
@@ -101,43 +101,6 @@ def test_every_step_gives_each_running_answer_one_token(backend: LlamaCppBackend
     drive(backend)
 
 
-def test_a_cancelled_answer_gives_its_place_to_the_next(toy: ToyModels) -> None:
-    backend = opened(toy.gguf, LoadOptions(num_ctx=256, num_parallel=1, num_thread=1))
-    prompt = backend.tokenize(TEXT, True)
-    backend.submit(Generate(1, prompt, 200, GREEDY))
-    backend.submit(Generate(2, prompt, 3, GREEDY))
-    backend.step()
-    backend.cancel(1)
-    backend.cancel(99)
-    assert {event.id for event in backend.step()} == {2}
-    assert drive(backend)[2].finish == "length"
-    backend.close()
-
-
-def test_a_seed_of_minus_one_is_a_new_one_each_time(backend: LlamaCppBackend) -> None:
-    prompt = backend.tokenize(TEXT, True)
-    hot = Sampling(temperature=2.0, top_k=0, top_p=1.0)
-    texts = {answer(backend, Generate(1, prompt, 20, hot)).text for _ in range(3)}
-    assert len(texts) == 3
-
-
-def test_penalties_see_the_prompt(backend: LlamaCppBackend) -> None:
-    prompt = backend.tokenize(TEXT, True)
-    first = answer(backend, Generate(1, prompt, 1, GREEDY)).tokens[0]
-    wary = Sampling(temperature=0, presence_penalty=100.0)
-    assert answer(backend, Generate(2, [first, *prompt], 1, wary)).tokens != [first]
-
-
-def test_the_end_token_counts_as_generated_but_is_not_shown(scripted: ToyModels) -> None:
-    backend = opened(scripted.gguf)
-    ended = answer(backend, Generate(1, backend.tokenize("assistant", True), 50, GREEDY))
-    assert ended.finish == "stop"
-    assert ended.usage is not None
-    assert ended.usage.tokens == len(ended.tokens) + 1
-    assert "<|im_end|>" not in ended.text
-    backend.close()
-
-
 # -- what a client can send ------------------------------------------------------------------------
 
 
@@ -148,16 +111,6 @@ def test_a_prompt_that_cannot_be_is_refused_before_llama_cpp_sees_it(
     failed = answer(backend, Generate(1, prompt, 5, GREEDY)).failed
     assert isinstance(failed, Failed)
     assert failed.status == 400
-
-
-def test_ids_that_are_no_tokens_have_no_text(backend: LlamaCppBackend) -> None:
-    with pytest.raises(BadRequest, match="from 0 to 351"):
-        backend.detokenize([352])
-
-
-def test_text_survives_tokens_and_back(backend: LlamaCppBackend) -> None:
-    text = "x\n" + " " * 60 + "y = 1  .  日本語 👩‍👩‍👧 <|im_end|> " + "-" * 200
-    assert backend.detokenize(backend.tokenize(text, False)) == text
 
 
 @pytest.mark.parametrize(
@@ -174,12 +127,6 @@ def test_senseless_sampling_is_survived(backend: LlamaCppBackend, sampling: Samp
 
 
 # -- loading ---------------------------------------------------------------------------------------
-
-
-def test_the_window_is_not_larger_than_the_model_was_trained_for(toy: ToyModels) -> None:
-    backend = opened(toy.gguf, LoadOptions(num_ctx=100_000))
-    assert backend.info.num_ctx == 2048
-    backend.close()
 
 
 def test_a_cache_of_smaller_numbers_is_smaller(toy: ToyModels) -> None:
@@ -242,18 +189,6 @@ def test_what_is_no_gguf_is_refused_with_llama_cpps_reason(tmp_path: Path) -> No
     other.write_bytes(b"PK\x03\x04" + bytes(1000))
     with pytest.raises(LoadFailed, match=r"unable to load model: .*magic"):
         opened(other)
-
-
-def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "strange.gguf"
-    writer = gguf.GGUFWriter(path, "strange")
-    writer.add_block_count(1)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    with pytest.raises(LoadFailed, match="unknown model architecture: 'strange'"):
-        opened(path)
 
 
 # -- adapters --------------------------------------------------------------------------------------

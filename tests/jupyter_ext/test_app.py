@@ -21,6 +21,7 @@ from ollmlx.errors import OllmlxError
 from ollmlx.room import Room
 from ollmlx.settings import Settings
 from tests.echo import EchoLibrary
+from tests.serving import served
 
 
 @pytest.fixture
@@ -175,10 +176,8 @@ class TestWithAPortThatOllamaHolds(TestWithABusyPort):
 
     @pytest.fixture
     def taken(self):
-        room = Room(Settings(), EchoLibrary())
-        room.start()
-        yield room.open_door("127.0.0.1", 0)
-        room.stop()
+        with served(Settings(), EchoLibrary()) as url:
+            yield int(url.rpartition(":")[2])
 
 
 class TestWithAPortThatAnotherOllmlxHolds(TestWithABusyPort):
