@@ -1,12 +1,10 @@
 """A request as it is handed to the engine room, and the frames that answer it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 
 from tornado import web
-
-from ollmlx.body import Body
 
 LINES = "application/x-ndjson"
 EVENTS = "text/event-stream"
@@ -14,6 +12,40 @@ MAX_BODY = 1 << 30
 """Bytes of a request: a long conversation with its pictures."""
 MAX_UPLOAD = 1 << 42
 """Bytes of a file that a client uploads: any model."""
+_MOST_WAITING = 4
+"""Chunks of a body that may wait to be read; then the sender waits."""
+
+
+class Body:
+    """A request's body on its way, a few chunks at a time, to the event loop it was made for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._queue = asyncio.Queue[bytes | None](_MOST_WAITING)
+        self._closed = False
+
+    async def put(self, chunk: bytes | None) -> None:
+        """Hand over a chunk, None after the last.  When nobody reads any more it is dropped."""
+        if asyncio.get_running_loop() is self._loop:
+            await self._put(chunk)
+        else:
+            await asyncio.wrap_future(
+                asyncio.run_coroutine_threadsafe(self._put(chunk), self._loop)
+            )
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        while (chunk := await self._queue.get()) is not None:
+            yield chunk
+
+    def close(self) -> None:
+        """Nobody will read on; senders that wait are let go."""
+        self._closed = True
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
+    async def _put(self, chunk: bytes | None) -> None:
+        if not self._closed:
+            await self._queue.put(chunk)
 
 
 @dataclass(frozen=True)

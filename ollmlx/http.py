@@ -20,9 +20,17 @@ from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Framing, Stream, Whole,
 from ollmlx.api.dialects import Dialect
 from ollmlx.api.engine import Engine, Upload
 from ollmlx.api.routes import Route, find
-from ollmlx.body import Body
 from ollmlx.errors import Malformed, OllmlxError, Unreadable
-from ollmlx.frames import EVENTS, LINES, MAX_UPLOAD, Frame, Head, Request, StreamingHandler
+from ollmlx.frames import (
+    EVENTS,
+    LINES,
+    MAX_UPLOAD,
+    Body,
+    Frame,
+    Head,
+    Request,
+    StreamingHandler,
+)
 from ollmlx.origins import allowed_host, cors_headers, host_is_address, preflight_headers
 from ollmlx.wire import form
 from ollmlx.wire.compressed import decompress

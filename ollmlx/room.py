@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tornado.httpserver import HTTPServer
 
-from ollmlx.body import Body
 from ollmlx.errors import OllmlxError
-from ollmlx.frames import MAX_BODY, Frame, Request
+from ollmlx.frames import MAX_BODY, Body, Frame, Request
 from ollmlx.settings import Settings, is_loopback
 
 if TYPE_CHECKING:  # see `Room._service`

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors"},
-    {"settings", "names", "origins", "body", "gguf", "sight", "maths", "markdown"},
+    {"settings", "names", "origins", "gguf", "sight", "markdown"},
     {"wire", "servers", "frames"},
     {"store", "prompt", "engine", "client"},
     {"batch"},
@@ -26,8 +26,8 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ONLY = {
     "batch": {"client", "errors", "settings"},
     # It runs in another process.
-    "notebook": {"batch", "client", "errors", "maths", "markdown", "names", "servers", "settings"},
-    "widgets": {"client", "errors", "maths", "markdown", "servers"},
+    "notebook": {"batch", "client", "errors", "markdown", "names", "servers", "settings"},
+    "widgets": {"client", "errors", "markdown", "servers"},
     "jupyter_ext": {"room", "frames", "origins", "settings", "errors"},
 }
 HEAVY = ("llama_cpp", "mlx", "mlx_lm", "mlx_vlm", "torch", "transformers")

@@ -12,8 +12,7 @@ from ollama import ChatResponse, Message
 
 from ollmlx.batch.progress import in_kernel
 from ollmlx.batch.shapes import FREE, Misshapen, Shape
-from ollmlx.markdown import inert
-from ollmlx.maths import in_dollars
+from ollmlx.markdown import in_dollars, inert
 from ollmlx.notebook.errors import Failed
 from ollmlx.notebook.saying import code
 from ollmlx.notebook.tools import Call

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ollmlx.client import Client
-from ollmlx.markdown import inert
-from ollmlx.maths import in_dollars
+from ollmlx.markdown import in_dollars, inert
 from ollmlx.notebook import arguments
 from ollmlx.notebook.errors import Misused
 from ollmlx.notebook.saying import literal, say, table

@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ollmlx.markdown import inert
-from ollmlx.maths import in_dollars
+from ollmlx.markdown import in_dollars, inert
 
 _NANOSECONDS = 1e9
 

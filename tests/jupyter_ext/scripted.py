@@ -6,8 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from jupyter_ext.app import OllmlxApp
-from ollmlx.body import Body
-from ollmlx.frames import Head, Request
+from ollmlx.frames import Body, Head, Request
 from ollmlx.service import Service
 from ollmlx.settings import Settings
 
