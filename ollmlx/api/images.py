@@ -28,7 +28,9 @@ async def look(
     """
     distinct = list(dict.fromkeys(images))
     files = [base64.b64decode(image) for image in distinct]
-    if not files or (render_only and not (model.projectors or model.one_file)):
+    beside = model.projectors or model.one_file
+    sees = beside or (model.format == "mlx" and "vision" in model.capabilities)
+    if not files or (render_only and not sees):
         return {image: Medium(b"", []) for image in distinct}
     tokens = await process.look(files)
     return dict(zip(distinct, map(Medium, files, tokens), strict=True))
