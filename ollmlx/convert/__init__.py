@@ -13,6 +13,7 @@ from pathlib import Path
 from ollmlx.convert.recipes import recipe
 from ollmlx.errors import Unavailable
 from ollmlx.store.appearing import appearing
+from ollmlx.store.changes import weight_bytes
 
 Report = Callable[[str, float], None]
 """Told what is being done (`tokenizer`, `weights`, `quantising`, `saving`) and how far it is."""
@@ -68,7 +69,7 @@ def convert(
         made = convert_gguf(source, plain, report, dtype, False)
         _quantise(plain, folder, quantize, report)
         shutil.rmtree(plain)
-        return dataclasses.replace(made, bytes=_bytes(folder))
+        return dataclasses.replace(made, bytes=weight_bytes(folder))
 
 
 def quantise(
@@ -81,7 +82,7 @@ def quantise(
     recipe(name)
     with appearing(Path(target), replace) as folder:
         _quantise(Path(source), folder, name, report or _unheard)
-        return _bytes(folder)
+        return weight_bytes(folder)
 
 
 def _quantise(source: Path, folder: Path, name: str, report: Report) -> None:
@@ -91,10 +92,6 @@ def _quantise(source: Path, folder: Path, name: str, report: Report) -> None:
         raise _without_mlx(error) from error
     quantise_mlx.convert(source, folder, name, lambda done: report("quantising", done))
     report("saving", 1.0)
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def export(source: Path, target: Path, report: Report | None = None, replace: bool = False) -> None:

@@ -6,26 +6,20 @@ Source: `convert_lora_to_gguf.py` of llama.cpp.
 
 from pathlib import Path
 
+import gguf
 import numpy as np
 
 from ollmlx.convert import peft
-from ollmlx.convert.architectures import architecture
+from ollmlx.convert.architectures import architecture, tensor_names
 from ollmlx.convert.blocks import Floats
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import child
-from ollmlx.convert.transforms import grouped_heads, halved
-from ollmlx.errors import Unavailable
+from ollmlx.convert.transforms import grouped_heads, halved, interleaved
 from ollmlx.gguf import Header, header
 
 
 def convert(source: Path, target: Path, model: Path) -> None:
     """Raises `NotConvertible`, `UnsupportedArchitecture`, `BadGguf`, `BadDocument` or `OSError`."""
-    try:
-        import gguf
-    except ModuleNotFoundError as error:
-        raise Unavailable(
-            "converting an adapter to GGUF needs the package gguf: pip install gguf"
-        ) from error
     found, adapter = header(model), peft.read(source)
     if adapter.dora:
         raise NotConvertible("an adapter with use_dora cannot be converted to GGUF")
@@ -35,7 +29,7 @@ def convert(source: Path, target: Path, model: Path) -> None:
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, adapter.alpha)
-    names = gguf.get_tensor_name_map(_number(found), int(found.key("block_count", 0)))
+    names = tensor_names(found.arch, int(found.key("block_count", 0)))
     for told in adapter.modules():
         name = names.get_name(f"{told.module}.weight", (".weight",))
         if name is None:
@@ -48,15 +42,8 @@ def convert(source: Path, target: Path, model: Path) -> None:
     writer.close()
 
 
-def _number(found: Header) -> int:
-    import gguf
-
-    names = gguf.MODEL_ARCH_NAMES.items()
-    return int(next(number for number, name in names if name == found.arch))
-
-
 def _turned(found: Header, name: str, rows: Floats) -> Floats:
-    """Queries and keys as llama.cpp has them: `transforms.halved` the other way round."""
+    """Queries and keys as llama.cpp has them."""
     kind = name.removesuffix(".weight").rpartition(".")[2]
     if kind not in ("attn_q", "attn_k") or halved not in architecture(found.arch).transforms:
         return rows
@@ -64,7 +51,8 @@ def _turned(found: Header, name: str, rows: Floats) -> Floats:
     heads = heads if kind == "attn_q" else found.key("attention.head_count_kv", heads)
     if not isinstance(heads, int) or heads < 1 or len(rows) % (2 * heads):
         raise NotConvertible(f"the adapter of {name} does not fit {heads} heads")
-    return rows.reshape(heads, 2, -1, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+    turned: Floats = interleaved(rows, heads)
+    return turned
 
 
 if __name__ == "__main__":

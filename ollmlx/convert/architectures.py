@@ -5,6 +5,9 @@ Each was compared with another implementation on small random weights.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import gguf
 
 from ollmlx.convert import dense, hybrids, mixtures
 from ollmlx.convert.decoder import Config
@@ -67,3 +70,9 @@ def architecture(name: str) -> Architecture:
         return ARCHITECTURES[name]
     except KeyError:
         raise UnsupportedArchitecture(name, sorted(ARCHITECTURES)) from None
+
+
+def tensor_names(name: str, layers: int) -> Any:
+    """GGUF's names of an architecture's tensors: gguf's `TensorNameMap`."""
+    numbers = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}
+    return gguf.get_tensor_name_map(numbers[name], layers)

@@ -15,7 +15,7 @@ import mlx.core as mx
 
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import child, tell
-from ollmlx.store.changes import link, weight_files
+from ollmlx.store.changes import link_others
 from ollmlx.store.documents import read_object
 from ollmlx.store.safetensors import EIGHT_BITS, SCALES, read_shard
 
@@ -36,13 +36,7 @@ def write(source: Path, target: Path) -> None:
     for number, path in enumerate(shards):
         _write_shard(path, target / path.name, scales, block)
         tell(done=number + 1, of=len(shards))
-    for path in weight_files(source):
-        if path.suffix != ".safetensors" and not _written(path):
-            link(path, target / path.relative_to(source))
-
-
-def _written(path: Path) -> bool:
-    return path.name == "config.json" or path.name.endswith(".safetensors.index.json")
+    link_others(source, target)
 
 
 def _scales(path: Path) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from mlx_lm.utils import dequantize_model
 from tokenizers import Tokenizer
 
 from ollmlx.convert import Report
+from ollmlx.convert.architectures import tensor_names
 from ollmlx.convert.decoder import Config, llama3_divisors
 from ollmlx.convert.refusals import NotConvertible, NotWritten, TargetInTheWay
 from ollmlx.convert.tokenizer import pretokenizers
-from ollmlx.convert.transforms import QUERY_OR_KEY
+from ollmlx.convert.transforms import QUERY_OR_KEY, interleaved
 from ollmlx.convert.vocabulary import CONTROL, NORMAL, USER_DEFINED
 from ollmlx.engine.mlx.folder import REFUSALS, lazy_model, read_config
 from ollmlx.store.documents import read_object
@@ -116,8 +117,7 @@ def _rope(config: Config) -> dict[str, Any]:
 def _write_tensors(
     writer: gguf.GGUFWriter, family: str, config: Config, weights: dict[str, Any], report: Report
 ) -> None:
-    numbers = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}
-    names = gguf.get_tensor_name_map(numbers[family], config["num_hidden_layers"])
+    names = tensor_names(family, config["num_hidden_layers"])
     if (divisors := _divisors(config)) is not None:
         writer.add_tensor("rope_freqs.weight", divisors)
     for done, name in enumerate(sorted(weights), 1):
@@ -147,7 +147,8 @@ def _neighbours(family: str, config: Config, name: str, array: mx.array) -> mx.a
     heads = config["num_attention_heads"]
     if found[1] == "k":
         heads = config.get("num_key_value_heads") or heads
-    return array.reshape(heads, 2, -1, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+    turned: mx.array = interleaved(array, heads)
+    return turned
 
 
 def _divisors(config: Config) -> Any:

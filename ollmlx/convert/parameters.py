@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-import gguf
 from mlx.utils import tree_flatten
 
+from ollmlx.convert.architectures import tensor_names
 from ollmlx.convert.decoder import Config
 from ollmlx.convert.refusals import NotConvertible
 
@@ -83,8 +83,7 @@ def match(
 
     Raises `NotConvertible` when a parameter has no tensor, or a tensor no parameter.
     """
-    numbers = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}
-    known = gguf.get_tensor_name_map(numbers[architecture], layers)
+    known = tensor_names(architecture, layers)
     present = set(tensors)
     found = {each: _tensor(known, each, present) for each in parameters}
     for each in found:

@@ -22,7 +22,7 @@ from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import child, tell
 from ollmlx.engine.mlx.folder import REFUSALS, lazy_whole, read_config, sees
 from ollmlx.errors import OllmlxError, Unavailable
-from ollmlx.store.changes import link, weight_files
+from ollmlx.store.changes import link_others
 from ollmlx.store.details import config_number
 from ollmlx.store.safetensors import read_shard
 
@@ -64,13 +64,7 @@ def convert(source: Path, target: Path, name: str, heard: Callable[[float], None
         save_config(settings, target / "config.json", keep_vision_config=seeing)
     except REFUSALS as error:
         raise NotConvertible(f"unable to quantise {source.name}: {error}") from error
-    for path in weight_files(source):
-        if path.suffix != ".safetensors" and not _written(path):
-            link(path, target / path.relative_to(source))
-
-
-def _written(path: Path) -> bool:
-    return path.name == "config.json" or path.name.endswith(".safetensors.index.json")
+    link_others(source, target)
 
 
 def _cast(model: nn.Module, dtype: Any, text: str) -> None:

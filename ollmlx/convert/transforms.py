@@ -29,6 +29,11 @@ def halved(config: Config, tensor: str, array: Array) -> Array:
     return pairs.swapaxes(1, 2).reshape(array.shape)
 
 
+def interleaved(array: Any, heads: int) -> Any:
+    """`halved` the other way round, of rows of so many heads; numpy's array or MLX's."""
+    return array.reshape(heads, 2, -1, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+
+
 def norm_from_zero(config: Config, tensor: str, array: Array) -> Array:
     """llama.cpp's norms multiply by `weight`, these classes by `1 + weight`."""
     return array - 1.0 if tensor.endswith("norm.weight") else array

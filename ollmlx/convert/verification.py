@@ -13,6 +13,7 @@ import psutil
 from ollmlx.convert.blocks import Floats
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import progress
+from ollmlx.store.changes import weight_bytes
 
 _ENGINES = {"gguf": "llama_cpp", "mlx": "mlx_lm"}
 
@@ -42,7 +43,7 @@ async def difference(original: Path, converted: Path) -> Difference | None:
     formats = [("mlx" if path.is_dir() else "gguf", path) for path in (original, converted)]
     if any(find_spec(_ENGINES[kind]) is None for kind, _ in formats):
         return None
-    if max(map(_bytes, (original, converted))) > psutil.virtual_memory().available:
+    if max(map(weight_bytes, (original, converted))) > psutil.virtual_memory().available:
         return None
     ids: list[int] = []
     with tempfile.TemporaryDirectory(prefix="ollmlx-probe-") as folder:
@@ -75,8 +76,3 @@ def _log_odds(logits: Floats) -> Floats:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     odds: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return odds
-
-
-def _bytes(path: Path) -> int:
-    files = path.glob("*.safetensors") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files)

@@ -213,6 +213,14 @@ def link(path: Path, target: Path) -> None:
             shutil.copyfile(real, target)
 
 
+def link_others(source: Path, folder: Path) -> None:
+    """What stays where weights and configuration are written anew.  Raises `CannotStore`."""
+    for path in weight_files(source):
+        anew = path.name == "config.json" or path.name.endswith(".safetensors.index.json")
+        if path.suffix != ".safetensors" and not anew:
+            link(path, folder / path.relative_to(source))
+
+
 def lay_out(store: Changes, files: Mapping[str, str], folder: Path) -> None:
     """Blobs in a folder, by the names of the files they were uploaded from.
 
@@ -231,3 +239,9 @@ def weight_files(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix in _KEPT and path.is_file() and not hidden and path.name != words.FILE:
             yield path
+
+
+def weight_bytes(path: Path) -> int:
+    """Of a GGUF file, or of the weights in a folder."""
+    files = path.glob("*.safetensors") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

@@ -16,7 +16,7 @@ from ollmlx.errors import BadRequest, Unavailable
 from ollmlx.names import Name
 from ollmlx.store import details, words
 from ollmlx.store.appearing import appearing
-from ollmlx.store.changes import Changes, MissingBlob, lay_out, link, link_weights
+from ollmlx.store.changes import Changes, MissingBlob, lay_out, link, link_weights, weight_bytes
 from ollmlx.store.documents import read_object
 from ollmlx.store.model import Model
 from ollmlx.store.ollama.workspace import workspace
@@ -79,7 +79,7 @@ async def _proved(
     if wanted:
         has = await asyncio.to_thread(_type, source)
         status = f"quantizing {has} model to {kind.upper()}"
-        total = await asyncio.to_thread(_bytes, source)
+        total = await asyncio.to_thread(weight_bytes, source)
         arguments = (_QUANTISE, str(source), str(work / "quantised"), kind)
         async with aclosing(progress(*arguments)) as lines:
             async for line in lines:
@@ -109,10 +109,6 @@ def _type(source: Path) -> str:
     shards = [readers().shard(path) for path in sorted(source.glob("model*.safetensors"))]
     dtype = shards[0].dtype if shards else ""
     return details.of_config(read_object(source / "config.json"), 0, dtype).quantization_level
-
-
-def _bytes(source: Path) -> int:
-    return sum(path.stat().st_size for path in source.glob("*.safetensors"))
 
 
 async def _adapter(store: Changes, request: CreateRequest, work: Path, model: Path) -> Path:
