@@ -7,6 +7,7 @@ import pytest
 
 from ollmlx.engine.backend import Backend, load
 from ollmlx.engine.jobs import LoadOptions
+from ollmlx.engine.llama.parking import Parking
 from tests.engine.asking import Open
 from tests.toy import ToyModels
 
@@ -39,6 +40,14 @@ def random_toy(opened: Open, toy: ToyModels) -> Open:
 @pytest.fixture
 def scripted_toy(opened: Open, scripted: ToyModels) -> Open:
     return lambda **options: opened(scripted, _options(options))
+
+
+@pytest.fixture
+def saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saves what every answer leaves: of prompts that take milliseconds, what else the machine does
+    would decide which are worth it.
+    """
+    monkeypatch.setattr(Parking, "seconds", lambda parking, pieces: 0.0)
 
 
 def _options(options: dict[str, Any]) -> LoadOptions:

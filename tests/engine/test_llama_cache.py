@@ -17,7 +17,7 @@ ENDLESS = "start: /[a-z ]{5000}/"
 
 
 @pytest.fixture
-def opened(toy: ToyModels) -> Iterator[Open]:
+def opened(toy: ToyModels, saving: None) -> Iterator[Open]:
     backends = []
 
     def open_toy(num_ctx: int = 512, num_parallel: int = 1) -> LlamaCppBackend:
@@ -99,8 +99,8 @@ def test_of_rows_that_begin_alike_only_one_is_saved(
     backend, start = opened(num_parallel=4), words(1, 100)
     assert backend._scheduler is not None
     cache = backend._scheduler._cache
-    cache._parking.saving = 25 * cache.pace.cost  # as on a GPU, where copies are slow
-    monkeypatch.setattr(cache.pace, "note", lambda *_: None)  # and stay so against reading
+    # As on a GPU, where copies are slow.
+    monkeypatch.setattr(cache._parking, "seconds", lambda pieces: 25 * pieces * cache.pace.cost)
     answer(backend, Generate(0, start + words(0, 10), 5, GREEDY))
     for row in range(1, 13):
         backend.submit(Generate(row, start + words(row, 10), 5 + row % 3, GREEDY))
@@ -109,7 +109,7 @@ def test_of_rows_that_begin_alike_only_one_is_saved(
 
 
 def test_where_saving_is_slow_answers_written_side_by_side_keep_their_prompts(
-    opened: Open,
+    opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend, fresh = opened(num_parallel=2), opened()
     for chat in (11, 12):
@@ -117,7 +117,8 @@ def test_where_saving_is_slow_answers_written_side_by_side_keep_their_prompts(
     first = drive(backend)[11]
     assert backend._scheduler is not None
     cache = backend._scheduler._cache
-    cache._parking.saving = 25 * cache.pace.cost  # as on a GPU, where copies are slow
+    # As on a GPU, where copies are slow.
+    monkeypatch.setattr(cache._parking, "seconds", lambda pieces: 25 * pieces * cache.pace.cost)
     answer(backend, Generate(3, words(13, 20), 5, GREEDY))
     assert min(len(parked.tokens) for parked in cache._parking.parked) == 100
     turn = words(11, 100) + first.tokens + words(14, 10)
@@ -130,7 +131,6 @@ def test_no_prompt_is_held_against_more_than_a_few_copies(opened: Open) -> None:
     backend = opened()
     assert backend._scheduler is not None
     for chat in range(70):
-        backend._scheduler._cache.pace.cost = 1.0  # worth saving, short as they are
         answer(backend, Generate(chat, words(chat, 5), 1, GREEDY))
     assert len(backend._scheduler._cache._parking.parked) == 64
 
@@ -161,7 +161,6 @@ def test_a_short_common_beginning_takes_no_more_cells_than_it_has(opened: Open) 
     assert backend._scheduler is not None
     cache = backend._scheduler._cache
     answer(backend, Generate(1, words(1, 200), 5, GREEDY))
-    cache.pace.cost = 1.0  # worth saving, short as it is
     backend.submit(Generate(2, words(2, 20), 60, GREEDY))
     backend.step()
     assert [len(copy.tokens) for copy in cache._parking.parked] == [204]

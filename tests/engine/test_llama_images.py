@@ -42,7 +42,7 @@ def sees(seeing: Callable[[str], Sees], request: pytest.FixtureRequest) -> Sees:
 
 
 @pytest.fixture
-def opened() -> Iterator[Open]:
+def opened(saving: None) -> Iterator[Open]:
     backends = []
 
     def open_seeing(sees: Sees, **options: Any) -> LlamaCppBackend:

@@ -27,7 +27,7 @@ def cached(answer: Answer) -> int:
 
 
 @pytest.fixture(params=["lfm2", "qwen35", "gemma3", "gpt-oss"])
-def opened(request, toy: ToyModels, tmp_path: Path):
+def opened(request, toy: ToyModels, tmp_path: Path, saving: None):
     """Opens one; its cache forgets what fell out of the window after some 300 tokens."""
     tokenizer = {k: v for k, v in Gguf(toy.gguf).meta.items() if k.startswith("tokenizer.")}
     tiny = next(tiny for tiny in TINIES if tiny.arch == request.param)
