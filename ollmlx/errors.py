@@ -8,6 +8,8 @@ OllmlxError (500)
  └ LoadStopped (499)
 """
 
+import json
+
 
 class OllmlxError(Exception):
     """Anything ollmlx refuses or fails to do; `str` of it is the text a client sees."""
@@ -116,3 +118,11 @@ _STATUSES: dict[int, type[OllmlxError]] = {
 def with_status(status: int, message: str) -> OllmlxError:
     """The error for a status that came over a pipe."""
     return _STATUSES.get(status, OllmlxError)(message)
+
+
+def unwrapped(text: str) -> str:
+    """The message of an error that came as JSON, as engines word theirs; any other as it is."""
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text

@@ -1,7 +1,6 @@
 """What commands show: tables, sentences, and errors in one line."""
 
 import html
-import json
 import os
 import re
 import sys
@@ -13,7 +12,7 @@ import ollama
 from IPython.display import display
 
 from ollmlx.batch.progress import in_kernel
-from ollmlx.errors import OllmlxError
+from ollmlx.errors import OllmlxError, unwrapped
 from ollmlx.notebook.errors import Failed, Shown
 
 # What Markdown would take for marks of its own in a name.
@@ -32,21 +31,13 @@ def told_briefly() -> Iterator[None]:
     except OllmlxError as error:
         raise Failed(str(error)) from error
     except (ollama.ResponseError, ollama.RequestError) as error:
-        raise Failed(_within(error.error)) from error
+        raise Failed(unwrapped(error.error)) from error
     except (ConnectionError, httpx.ConnectError) as error:
         # The ollama package's own words send people to ollama.com for a download.
         place = os.environ.get("OLLMLX_HOST", "the address it had a moment ago")
         raise Failed(f"no server answers at {place}") from error
     except httpx.HTTPError as error:
         raise Failed(f"the answer broke off: {str(error) or type(error).__name__}") from error
-
-
-def _within(text: str) -> str:
-    """The message of an error that came as JSON, as engines word theirs."""
-    try:
-        return str(json.loads(text)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return text
 
 
 def show(bundle: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
-from ollmlx.client import AsyncClient, NoModel, check_options
+from ollmlx.client import AsyncClient, Client, check_options, default_model
 from ollmlx.errors import OllmlxError
 from ollmlx.widgets import modules
 from ollmlx.widgets.conversation import Conversation, Reply, Turn
@@ -100,13 +100,9 @@ class Chat(Widget):
         self.tell(kind="settings", settings=self._settings())
 
     async def _look_up(self, client: AsyncClient) -> None:
-        """The models there are; the first of those for who named none."""
-        listed, loaded = await asyncio.gather(client.list(), client.ps())
-        names = [model.model for model in listed.models if model.model]
-        self._installed = names
-        if not self._models[0]:
-            running = [model.model for model in loaded.models if model.model]
-            self._models[0] = next(iter([*running, *names]), "")
+        """The models there are, and one for who named none.  Raises `NoModel`."""
+        self._installed = [model.model for model in (await client.list()).models if model.model]
+        self._models[0] = self._models[0] or await asyncio.to_thread(_default, self._host)
 
     async def _configure(self, said: Said) -> None:
         first, second = said["models"]
@@ -199,8 +195,6 @@ class Chat(Widget):
             if not reply.model:  # asked before the models were known
                 await self._look_up(client)
                 reply.model = self._models[0]
-            if not reply.model:
-                raise NoModel("there is no model yet; the model manager pulls one")
             stream: Any = await client.chat(
                 reply.model,
                 messages,
@@ -240,3 +234,8 @@ class Chat(Widget):
             busy=bool(self._answering) if busy is None else busy,
             markdown=self.conversation.markdown(),
         )
+
+
+def _default(host: str | None) -> str:
+    with Client(host) as client:
+        return default_model(client)

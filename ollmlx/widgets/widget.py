@@ -8,7 +8,7 @@ import httpx
 from anywidget import AnyWidget
 from ollama import ResponseError
 
-from ollmlx.errors import OllmlxError
+from ollmlx.errors import OllmlxError, unwrapped
 from ollmlx.widgets.background import Background
 
 Said = dict[str, Any]
@@ -69,5 +69,5 @@ class Widget(AnyWidget):
 
 def words(error: BaseException) -> str:
     """An error for people."""
-    text = error.error if isinstance(error, ResponseError) else str(error)
+    text = unwrapped(error.error) if isinstance(error, ResponseError) else str(error)
     return text or type(error).__name__

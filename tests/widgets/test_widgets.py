@@ -65,7 +65,7 @@ def test_a_chat_chooses_a_loaded_model_and_answers(server: StandIn):
     page.kind("idle")
     assert "".join(said["text"] for said in page.told if said["kind"] == "delta") == "Good day!"
     assert page.kind("end")["reply"]["tokens_per_second"] == 2.0
-    assert server.asked[0]["options"] == {"seed": 1}
+    assert server.asked[-1]["options"] == {"seed": 1}
     assert [message["content"] for message in chat.messages] == ["Be brief", "Hi", "Good day!"]
     assert chat.markdown() == "**System prompt**\n\nBe brief\n\n> Hi\n\n**m:1b**\n\nGood day!"
     chat.close()
@@ -105,6 +105,15 @@ def test_what_is_wrong_is_said_in_the_place_of_an_answer(server: StandIn):
     page = Page(Chat("missing", host=server.url))
     page.ask(kind="ask", text="Hi", images=[])
     assert page.kind("end")["reply"]["error"] == "model 'missing' not found"
+    page.widget.close()
+
+
+def test_an_error_within_json_is_told_without_its_braces(server: StandIn):
+    inner = '{"error": {"code": 400, "message": "no pictures"}}'
+    server.script = lambda request: {"error": inner, "status": 400}
+    page = Page(Chat("m:1b", host=server.url))
+    page.ask(kind="ask", text="Hi", images=["iVBORw0KGgo="])
+    assert page.kind("end")["reply"]["error"] == "no pictures"
     page.widget.close()
 
 
