@@ -11,6 +11,7 @@ import { Table } from "./table.js";
 const FORMATS = { gguf: "GGUF", safetensors: "MLX" };
 const BY_NAME = new Intl.Collator("en", { numeric: true });
 const TRANSFERS = ["pull", "push"];
+const NOUNS = { convert: "conversion", create: "making" };
 const TICK_MS = 1000; // between two looks at the clock, for what expires
 
 /** Shows the manager in an element; `Server` says what a transport is.  Gives back what ends it. */
@@ -64,7 +65,7 @@ class Manager {
     this.query = h("input", {
       type: "search",
       class: "ollmlx-search",
-      placeholder: "Words to search for, or a name to pull",
+      placeholder: "Words, or a name to pull",
       "aria-label": "Search for models",
       onkeydown: (event) => event.key === "Enter" && this.search(),
     });
@@ -166,7 +167,7 @@ class Manager {
       facts.push(job.speed > 0 ? `${size(job.speed)}/s` : transfer && "waiting for data");
       if (job.eta !== null) facts.push(`${duration(job.eta)} left`);
     }
-    const name = `${job.kind} of ${job.model}`;
+    const name = `${NOUNS[job.kind] ?? job.kind} of ${job.model}`;
     const over = done || status === "failed";
     const cancel = () => this.server.cancel(job);
     const ask = () => confirm(place, `Cancel the ${name}?`, "cancel it", cancel);

@@ -41,7 +41,7 @@ export class Server {
   }
 
   begin(job) {
-    return this.act(`${job.kind} of ${job.model} began`, "POST", "/api/ollmlx/jobs", job);
+    return this.act(`began to ${job.kind} ${job.model}`, "POST", "/api/ollmlx/jobs", job);
   }
 
   job(id, what) {

@@ -37,7 +37,8 @@ class TokensView {
       },
       this.spans,
     );
-    this.detail = h("div", { class: "ollmlx-tokens-detail", role: "status" });
+    const hint = h("p", { class: "ollmlx-faint" }, "Point at a token to see what else could have stood there.");
+    this.detail = h("div", { class: "ollmlx-tokens-detail", role: "status" }, hint);
     root(element, "ollmlx-tokens").append(this.summary(), this.text, this.detail);
   }
 
