@@ -13,12 +13,8 @@ def sign_in(_: Words, connection: Connection) -> None:
         say(f"You are already signed in as user '{user['name']}'\n")
 
 
-def signed_in(connection: Connection, otherwise: str) -> bool:
-    """Whether there is an account; without one, the user is told `otherwise` and where to go."""
-    return account(connection, otherwise) is not None
-
-
 def account(connection: Connection, otherwise: str, browse: bool = False) -> Document | None:
+    """None without one: the user is told `otherwise` and where to go."""
     try:
         return connection.post("/api/me")
     except Refused as error:

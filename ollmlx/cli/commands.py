@@ -193,7 +193,7 @@ COMMANDS = (
         environment=(MODELS,),
     ),
     Command(
-        *("launch", "", "Launch the Ollama menu or an integration", "refusing:launch"),
+        *("launch", "", "Launch the Ollama menu or an integration", "serving:launch"),
         needs="nothing",
         hidden=True,
         environment=(),

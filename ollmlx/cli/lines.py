@@ -111,9 +111,9 @@ class LineEditor:
         return [("class:placeholder", text)]
 
 
-def edited(text: str, environment: Mapping[str, str] = os.environ) -> str:
+def _edited(text: str) -> str:
     """The text as the user's editor leaves it.  Raises `NoEditor`."""
-    named = (environment.get(name) for name in ("OLLAMA_EDITOR", "VISUAL", "EDITOR"))
+    named = (os.environ.get(name) for name in ("OLLAMA_EDITOR", "VISUAL", "EDITOR"))
     words = shlex.split(next(filter(None, named), "vi"))
     if not shutil.which(words[0]):
         advice = "set OLLAMA_EDITOR to the path of your preferred editor"
@@ -148,7 +148,7 @@ def _bindings() -> KeyBindings:
 
         def open_editor() -> None:
             try:
-                text = edited(buffer.text)
+                text = _edited(buffer.text)
             except OllmlxError as error:
                 tell(f"error: {error}")
                 return

@@ -20,6 +20,10 @@ from ollmlx.store.golang import quoted
 log = logging.getLogger(__name__)
 
 
+class NoLauncher(OllmlxError):
+    """Asked to set up a program of somebody else, as Ollama's `launch` does."""
+
+
 class LogLine(logging.Formatter):
     """Lines as in Ollama's log, which programs take apart: `time=… level=… source=… msg="…"`."""
 
@@ -59,6 +63,10 @@ def serve(_: Words) -> None:
     log.info("Listening on %s:%s (version %s)", configured.host or "[::]", port, __version__)
     stopped.wait()
     room.stop()
+
+
+def launch(_: Words) -> None:
+    raise NoLauncher("ollmlx sets up no other programs: point them at OLLAMA_HOST instead")
 
 
 @contextmanager

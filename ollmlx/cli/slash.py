@@ -22,7 +22,6 @@ class SlashCommands:
         self, conversation: Conversation, history: History, quote: Callable[[str], None]
     ) -> None:
         self._conversation = conversation
-        self._history = history
         self._quote = quote
         """Called with the beginning of a system message of several lines."""
         self._commands: dict[str, Callable[[Words], None]] = {

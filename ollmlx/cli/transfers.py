@@ -3,7 +3,7 @@
 from contextlib import closing
 
 from ollmlx import names
-from ollmlx.cli.account import signed_in
+from ollmlx.cli.account import account
 from ollmlx.cli.connection import Connection
 from ollmlx.cli.flags import Misused, Words
 from ollmlx.cli.listing import installed, sources
@@ -70,9 +70,8 @@ def _fetched(connection: Connection) -> list[str]:
 
 def push(words: Words, connection: Connection) -> None:
     name = names.parse(words.arguments[0])
-    if name.host.endswith(_OLLAMAS) and not signed_in(
-        connection, "You need to be signed in to push models to ollama.com."
-    ):
+    otherwise = "You need to be signed in to push models to ollama.com."
+    if name.host.endswith(_OLLAMAS) and account(connection, otherwise) is None:
         return
     request = {"model": words.arguments[0], "insecure": words.on("insecure")}
     try:

@@ -17,7 +17,7 @@ from ollmlx.convert.shards import Shards
 from ollmlx.convert.stops import stop_ids
 from ollmlx.convert.vocabulary import Vocabulary
 from ollmlx.convert.weights import Weights, quantisation, stored_bytes
-from ollmlx.engine.llama.published import text as llama_published_text
+from ollmlx.engine.llama.published.text import view as text_view
 from ollmlx.gguf import Gguf
 from ollmlx.store.appearing import appearing
 
@@ -65,7 +65,7 @@ def _open(source: Path) -> Gguf:
     gguf = Gguf(source)
     if (parts := gguf.meta.get("split.count", 1)) != 1:
         raise NotConvertible(f"{source} is one of {parts} parts: join them with llama-gguf-split")
-    if llama_published_text.view(str(source)):
+    if text_view(str(source)):
         raise NotConvertible(
             f"{source} has the form of Ollama's library, which differs for {gguf.arch!r}: convert a"
             " GGUF or the safetensors from Hugging Face, hf.co/organisation/repository"

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ollmlx.errors import BadRequest
-from ollmlx.store.ollama.blobs import storing
+from ollmlx.store.ollama.blobs import flush, storing
 
 _FILLING, _REPLACED = ".converting", ".replaced"
 
@@ -166,20 +166,12 @@ def _swap(filling: Path, target: Path) -> None:
     if target.exists():
         target.rename(old)
     filling.rename(target)
-    _sync(target.parent)
+    flush(target.parent)
     # Who looks for the model may be removing it too; the next attempt removes what is left.
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_through(folder: Path) -> None:
     for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        flush(path)
+    flush(folder)

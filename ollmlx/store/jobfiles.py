@@ -12,7 +12,7 @@ import msgspec
 import psutil
 from msgspec import Struct, structs
 
-from ollmlx.store.ollama.blobs import flush_folder, storing
+from ollmlx.store.ollama.blobs import flush, storing
 
 _FOLDER = "jobs"
 
@@ -77,7 +77,7 @@ class JobFiles:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
-            flush_folder(self._folder)
+            flush(self._folder)
 
     def _path(self, job_id: str) -> Path:
         return self._folder / f"{job_id}.json"

@@ -5,7 +5,7 @@ A field without a default is always written, one with a default only when it dif
 RFC 3339 text. Source: Ollama's `api/types.go` as of 2026-08, https://docs.ollama.com/api.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import Struct, field
 
@@ -384,6 +384,3 @@ class StatusResponse(Struct):
 
 class ErrorResponse(Struct):
     error: str
-
-
-DoneReason = Literal["stop", "length", "load", "unload"]

@@ -25,7 +25,7 @@ from ollmlx.engine import media
 from ollmlx.engine.jobs import LoadOptions, Medium
 from ollmlx.engine.llama.log import log
 from ollmlx.engine.llama.model import Model
-from ollmlx.engine.llama.published import senses as llama_published_senses
+from ollmlx.engine.llama.published import senses
 from ollmlx.engine.llama.published.layouts import written
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 from ollmlx.gguf import header
@@ -67,7 +67,7 @@ class Media:
         params.use_gpu = options.num_gpu != 0
         params.print_timings = params.warmup = False
         params.n_threads = num_threads
-        view = llama_published_senses.view(path)
+        view = senses.view(path)
         with written(view) if view else nullcontext(Path(path)) as file:
             self._handle = mtmd.mtmd_init_from_file(str(file).encode(), model.handle, params)
             self.size = file.stat().st_size

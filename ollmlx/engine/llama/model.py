@@ -18,9 +18,9 @@ from ollmlx.engine.backend import Report
 from ollmlx.engine.grammar import begin
 from ollmlx.engine.jobs import LoadOptions
 from ollmlx.engine.llama.log import log
-from ollmlx.engine.llama.published import senses as llama_published_senses
-from ollmlx.engine.llama.published import text as llama_published_text
+from ollmlx.engine.llama.published import senses
 from ollmlx.engine.llama.published.layouts import Content, View, broken
+from ollmlx.engine.llama.published.text import view as text_view
 from ollmlx.engine.llama.stream import Stream
 from ollmlx.errors import BadRequest, LoadFailed
 
@@ -42,8 +42,8 @@ class Model:
         self._grammars: Future[LLTokenizer] | None = None
         if not Path(path).is_file():
             raise LoadFailed(f"unable to load model: {path}: no such file")
-        view = llama_published_text.view(path)
-        self.projector = path if view and llama_published_senses.inside(view.file.header) else ""
+        view = text_view(path)
+        self.projector = path if view and senses.inside(view.file.header) else ""
         """What it sees with, where that is in the same file; else empty."""
         self.handle = _load(path, view, options, report)
         self.vocab = llama.llama_model_get_vocab(self.handle)

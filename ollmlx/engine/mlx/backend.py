@@ -29,8 +29,7 @@ from ollmlx.engine.jobs import (
     Medium,
     ModelInfo,
 )
-from ollmlx.engine.mlx import cuda as mlx_cuda
-from ollmlx.engine.mlx import device as mlx_device
+from ollmlx.engine.mlx import cuda, device
 from ollmlx.engine.mlx.embed import Embedder
 from ollmlx.engine.mlx.folder import REFUSALS, context_limit, has_eyes, load_weights, read_config
 from ollmlx.engine.mlx.prefixes import Cache, Prefixes, common
@@ -59,19 +58,19 @@ _WINDOWS_KEPT = 2
 class MlxBackend:
     def __init__(self, path: str, options: LoadOptions, report: Report) -> None:
         folder = Path(path)
-        mlx_device.prepare(options)
+        device.prepare(options)
         config = read_config(folder)
         self._words = Vocabulary(folder, config)
         self._blind = _blindness(folder, config)
         self._sight = None if self._blind else _seeing(folder, config, options, report)
         self._model = self._sight or _reading(folder, config, options, report)
-        on_cuda = mx.cuda.is_available() and not mlx_device.on_cpu()
+        on_cuda = mx.cuda.is_available() and not device.on_cpu()
         if on_cuda:
-            mlx_cuda.flatten_rows(self._model)
+            cuda.flatten_rows(self._model)
         num_ctx = min(options.num_ctx, context_limit(config) or options.num_ctx)
         num_vocab, layers = _try_out(self._model)
         if on_cuda:
-            mlx_cuda.warm(self._model, num_vocab, options.num_parallel)
+            cuda.warm(self._model, num_vocab, options.num_parallel)
         window = sum(_grown(layer, num_ctx) for layer in layers)
         self._cuttable = all(_stays_cuttable(layer, num_ctx) for layer in layers)
         self._prefixes = Prefixes(_WINDOWS_KEPT * window)
@@ -142,7 +141,7 @@ class MlxBackend:
         self._masks.clear()
         self._prefixes.clear()
         del self._generator, self._embedder, self._model, self._sight
-        mlx_device.let_go()
+        device.let_go()
 
     def _describe(self, num_ctx: int, num_vocab: int, caches: int) -> ModelInfo:
         size = caches + sum(a.nbytes for _, a in tree_flatten(self._model.parameters()))
@@ -150,7 +149,7 @@ class MlxBackend:
             num_ctx=num_ctx,
             num_vocab=num_vocab,
             size=size,
-            size_vram=0 if mlx_device.on_cpu() else size,
+            size_vram=0 if device.on_cpu() else size,
             bos=self._words.bos,
             eos=self._words.eos,
             adds_bos=self._words.adds_bos,
@@ -166,7 +165,7 @@ class MlxBackend:
             prefill_step_size=max(_IDLE_CHUNK, self._options.num_batch),
             stream=mx.default_stream(mx.default_device()),
         )
-        mlx_device.unwire()
+        device.unwire()
         return generator
 
     def _admit(self) -> None:

@@ -92,9 +92,9 @@ def lazy_whole(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, dict[st
     """As `lazy_model`, with what the model sees through, where that is there and mlx-vlm too."""
     if find_spec("mlx_vlm") is None or not sees(folder, config):
         return lazy_model(folder, config)
-    from ollmlx.engine.mlx import seeing as mlx_seeing
+    from ollmlx.engine.mlx import seeing
 
-    return mlx_seeing.lazy_model(folder, config)
+    return seeing.lazy_model(folder, config)
 
 
 def load_weights(

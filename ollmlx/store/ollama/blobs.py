@@ -91,14 +91,9 @@ class Writer:
         self._hash.update(data)
         self._size += len(data)
 
-    def commit(self, expected: str = "") -> Blob:
-        """Keep what was written, under its true digest.
-
-        Raises `DigestMismatch` when that is not `expected`, or `CannotStore`; nothing is kept then.
-        """
+    def commit(self) -> Blob:
+        """Keep what was written, under its true digest, or nothing.  Raises `CannotStore`."""
         digest = f"sha256:{self._hash.hexdigest()}"
-        if expected and digest != expected:
-            raise DigestMismatch(expected, digest)
         with storing(self._folder):
             os.fsync(self._file.fileno())
             return _keep(self._name, self._folder, digest, self._size)
@@ -201,7 +196,7 @@ def _keep(source: Path, folder: Path, digest: str, size: int) -> Blob:
     if new:
         source.chmod(0o644)  # temporary files are private, blobs are Ollama's to read too
         source.replace(target)
-        flush_folder(folder)
+        flush(folder)
     else:
         source.unlink()
         os.utime(target)
@@ -217,9 +212,9 @@ def write_all(descriptor: int, data: bytes | memoryview, at: int | None = None) 
         at = None if at is None else at + written
 
 
-def flush_folder(folder: Path) -> None:
-    """The names in it, onto the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def flush(path: Path) -> None:
+    """A file, or the names in a folder, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ollmlx.errors import LoadFailed, OllmlxError
 from ollmlx.names import Name
 from ollmlx.store.documents import BadDocument, decode, read_bytes
-from ollmlx.store.ollama.blobs import GRACE_SECONDS, Blobs, flush_folder, locked, storing
+from ollmlx.store.ollama.blobs import GRACE_SECONDS, Blobs, flush, locked, storing
 from ollmlx.store.ollama.layers import Manifest
 from ollmlx.store.ollama.manifests import MOST_MANIFEST_BYTES, BadManifest, blob
 from ollmlx.store.places import folders
@@ -163,7 +163,7 @@ def _replace(path: Path, data: bytes) -> None:
             os.fsync(descriptor)
             os.fchmod(descriptor, 0o644)
         os.replace(temporary, path)
-        flush_folder(path.parent)
+        flush(path.parent)
     finally:
         Path(temporary).unlink(missing_ok=True)
 

@@ -21,7 +21,7 @@ from ollmlx import names
 from ollmlx.errors import OllmlxError
 from ollmlx.names import Name
 from ollmlx.store.documents import MOST_BYTES
-from ollmlx.store.ollama.blobs import check_room, flush_folder, storing
+from ollmlx.store.ollama.blobs import check_room, flush, storing
 from ollmlx.store.places import snapshots
 from ollmlx.store.transfer import quantizations
 from ollmlx.store.transfer.partial import missing_bytes
@@ -167,7 +167,7 @@ class Hub:
             temporary = reference.with_name(f".{reference.name}.{os.getpid()}")
             temporary.write_text(wanted.commit)
             temporary.replace(reference)
-            flush_folder(reference.parent)
+            flush(reference.parent)
 
     def check_room(self, wanted: Wanted) -> None:
         """Raises `NoRoom` when the disk cannot take what is missing."""

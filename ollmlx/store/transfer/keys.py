@@ -78,9 +78,9 @@ def public(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
-def signed(key: Ed25519PrivateKey, method: str, url: str) -> str:
-    """The `Authorization` of a request without a body: `<public key>:<signature>`."""
-    return signature(key, f"{method},{url},{NOTHING}")
+def signed(key: Ed25519PrivateKey, url: str) -> str:
+    """The `Authorization` of a GET: `<public key>:<signature>`."""
+    return signature(key, f"GET,{url},{NOTHING}")
 
 
 def signature(key: Ed25519PrivateKey, text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Self
 
 import msgspec
 
-from ollmlx.store.ollama.blobs import check_room, flush_folder, storing, write_all
+from ollmlx.store.ollama.blobs import check_room, flush, storing, write_all
 
 SMALLEST, LARGEST, MOST_PARTS = 16_000_000, 256_000_000, 64
 """Bytes of a part, and how many there are while they fit between."""
@@ -127,7 +127,7 @@ class Partial:
         with storing(self.path.parent):
             os.fsync(self.descriptor)
             os.replace(self.path, self.target)
-            flush_folder(self.path.parent)
+            flush(self.path.parent)
             self._remove_journal()
 
     def discard(self) -> None:

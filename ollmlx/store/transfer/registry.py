@@ -171,7 +171,7 @@ class Registry:
         url = f"{realm}?{_query(fields)}"
         key = keys.load(self._key or keys.key_path())
         headers = {
-            "Authorization": keys.signed(key, "GET", url),
+            "Authorization": keys.signed(key, url),
             "User-Agent": USER_AGENT,
         }
         with self._session.open("GET", url, headers) as response:

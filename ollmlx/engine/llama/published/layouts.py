@@ -3,7 +3,7 @@
 Ollama's own converters named some keys and tensors otherwise, and kept what a model sees and hears
 with in the same file.  A `View` is the header of such a file in llama.cpp's form, over the bytes of
 the file itself: no other copy is made on the disk.  What differs in which family is in
-`llama_published_text` and `llama_published_senses`.
+`published.text` and `published.senses`.
 Source: `llama/compat` of https://github.com/ollama/ollama.
 """
 

@@ -254,10 +254,10 @@ def _is_nemotron(found: Header) -> bool:
     return any(t.name.startswith("mtp.") or ".ffn_latent_in" in t.name for t in found.tensors)
 
 
-def _nemotron(view: View, arch: str = "nemotron_h_moe") -> None:
+def _nemotron(view: View) -> None:
     latent = (t for n, t in view.tensors.items() if n.endswith(".ffn_latent_in.weight"))
     if first := next(latent, None):
-        view.default(f"{arch}.moe_latent_size", first.shape[0])
+        view.default("nemotron_h_moe.moe_latent_size", first.shape[0])
     view.rename((".ffn_latent_in", ".ffn_latent_down"), (".ffn_latent_out", ".ffn_latent_up"))
     view.hide("mtp.")
 
