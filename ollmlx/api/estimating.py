@@ -79,7 +79,8 @@ async def _installed(engine: Engine, request: live.EstimateRequest) -> _Subject:
     """Raises `NotFound`."""
     model = await requests.find(engine, request.model)
     asked = {"num_ctx": request.num_ctx or None}
-    how, _ = options.load_options(options.merge(model, asked), model, engine.settings)
+    merged = options.merge(model, asked)
+    how, _ = await asyncio.to_thread(options.load_options, merged, model, engine.settings)
     beside = await asyncio.to_thread(needs, model, how.kv_cache_type)
     return _Subject(
         weights=model.size,
@@ -98,9 +99,10 @@ async def _absent(engine: Engine, request: live.EstimateRequest) -> _Subject:
     if names.as_path(text):
         raise NotFound(f"model '{text}' not found")
     wanted = await transfers.look_up(engine, transfers.pulled_name(text), request.insecure)
+    default = await asyncio.to_thread(fit.default_context)
     return _Subject(
         weights=wanted.size,
-        num_ctx=request.num_ctx or engine.settings.context_length or fit.default_context(),
+        num_ctx=request.num_ctx or engine.settings.context_length or default,
         num_parallel=request.num_parallel or engine.settings.num_parallel,
         download=wanted.missing,
     )

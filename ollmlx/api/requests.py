@@ -12,6 +12,7 @@ from ollmlx.engine.jobs import Load
 from ollmlx.engine.pool import Wanted
 from ollmlx.engine.process import ModelProcess
 from ollmlx.errors import BadRequest, Forbidden, NotFound
+from ollmlx.settings import Settings
 from ollmlx.store.golang import quoted
 from ollmlx.store.memory import needs
 from ollmlx.store.model import Model
@@ -80,21 +81,24 @@ async def lend(
     """A process that has the model loaded the way the merged options want it; `anyway` also where
     memory does not seem to suffice.
     """
-    how, automatic = options.load_options(merged, model, engine.settings)
-    load = Load(model.format, model.path, how)
-    beside = await asyncio.to_thread(needs, model, how.kv_cache_type)
-    # Ollama's blobs never change under their names; a folder can be replaced by another.
-    identity = model.digest if model.format == "mlx" else ""
-    wanted = Wanted(
-        load,
+    wanted = await asyncio.to_thread(_wanted, engine.settings, model, merged, anyway)
+    async with engine.pool.lend(wanted, keep_alive) as process:
+        yield process
+
+
+def _wanted(settings: Settings, model: Model, merged: dict[str, Any], anyway: bool) -> Wanted:
+    """Blocks: it reads the model's header, and asks for the GPUs the first time."""
+    how, automatic = options.load_options(merged, model, settings)
+    beside = needs(model, how.kv_cache_type)
+    return Wanted(
+        Load(model.format, model.path, how),
         weights=model.size,
         cache_per_token=beside.cache_per_token,
         layers=beside.layers,
         automatic=automatic,
-        identity=identity,
+        # Ollama's blobs never change under their names; a folder can be replaced by another.
+        identity=model.digest if model.format == "mlx" else "",
         subject=model,
         name=model.name,
         anyway=anyway,
     )
-    async with engine.pool.lend(wanted, keep_alive) as process:
-        yield process

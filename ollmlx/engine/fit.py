@@ -53,7 +53,7 @@ def layers(total: int, needed: int, free: int) -> int:
 
 
 def default_context() -> int:
-    """Tokens of context where nobody says: Ollama's tiers by GPU memory."""
+    """Tokens of context where nobody says: Ollama's tiers by GPU memory.  Blocks the first time."""
     total = graphics_memory()
     return 262144 if total >= 47 * GIB else 32768 if total >= 23 * GIB else 4096
 

@@ -131,6 +131,7 @@ def test_penalties_are_those_of_llama_cpp() -> None:
         (Sampling(), False),
         (Sampling(repeat_penalty=1.1), True),
         (Sampling(repeat_penalty=1.1, repeat_last_n=0), False),
+        (Sampling(repeat_penalty=0), False),
         (Sampling(presence_penalty=0.1, repeat_last_n=-1), True),
     ],
 )

@@ -140,7 +140,8 @@ class Penalties:
 
     def __init__(self, sampling: Sampling, num_ctx: int) -> None:
         self._last_n = num_ctx if sampling.repeat_last_n < 0 else sampling.repeat_last_n
-        self._repeat = sampling.repeat_penalty
+        # As in Ollama, one that cannot be divided by is none.
+        self._repeat = sampling.repeat_penalty if sampling.repeat_penalty > 0 else 1.0
         self._frequency = sampling.frequency_penalty
         self._presence = sampling.presence_penalty
 
