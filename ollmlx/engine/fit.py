@@ -1,6 +1,7 @@
 """What a model needs of memory and what there is: sizes in bytes."""
 
 import functools
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ CACHE_SHARE = 0.25
 # Sequences at once where the user names no number.  A GPU reads the weights once for all of them;
 # a processor has to compute each, and gains little beyond a few.
 MOST, MOST_ON_GPU = 8, 32
+ADVICE = "a smaller num_ctx or OLLAMA_NUM_PARALLEL needs less"
+_SHORT = re.compile("alloc|(out of|insufficient) memory", re.IGNORECASE)
 
 
 def free_memory() -> int:
@@ -136,6 +139,11 @@ def demand(
         return Demand(weights, cache_per_token, num_ctx, most, cells, room, on_gpu)
     slots = num_parallel or parallel(cache_per_token * num_ctx, left, most)
     return Demand(weights, cache_per_token, num_ctx, slots, num_ctx * slots, room, on_gpu)
+
+
+def explained(reason: str) -> str:
+    """A library's words on what failed, with advice where memory was short."""
+    return f"{reason} (memory is short: {ADVICE})" if _SHORT.search(reason) else reason
 
 
 def gib(size: int) -> str:

@@ -201,11 +201,12 @@ class Pool:
             if resident := self._ready(wanted):
                 self._take(resident)
                 return resident
-            resident = await self._queue(wanted, keep_alive)
-            if resident.ready:
-                return resident
-            self._release(resident)
-        raise LoadFailed("the model's process ends as soon as it has loaded")
+            loaded = await self._queue(wanted, keep_alive)
+            if loaded.ready:
+                return loaded
+            self._release(loaded)
+        why = loaded.process and loaded.process.died()
+        raise LoadFailed(f"the model's process ends when it has loaded: {why}")
 
     def _ready(self, wanted: Wanted) -> Resident | None:
         resident = self._residents.get(wanted.load.path)
@@ -224,8 +225,7 @@ class Pool:
         self._waiting += 1
         loading.waiting += 1
         try:
-            # Shielded: a client that leaves does not take the load away from those who wait with
-            # it.
+            # Shielded: a client that leaves does not take the load away from others.
             return await asyncio.shield(loading.task)
         except asyncio.CancelledError:
             loading.waiting -= 1
@@ -376,7 +376,7 @@ class Pool:
                 break
             raise LoadFailed(
                 f"model requires {fit.gib(demand.needed)} but only {fit.gib(demand.room)} are"
-                f" available (after {fit.gib(fit.OVERHEAD)} overhead): a smaller num_ctx needs less"
+                f" available (after {fit.gib(fit.OVERHEAD)} overhead): {fit.ADVICE}"
             )
         settled = structs.replace(options, num_parallel=demand.slots, num_cells=demand.cells)
         return structs.replace(wanted.load, options=settled)

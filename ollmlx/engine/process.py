@@ -108,7 +108,10 @@ class ModelProcess:
                 ):
                     event = await self._mailboxes[-1].get()
             except TimeoutError as error:
-                raise LoadFailed("timed out waiting for the model to load") from error
+                raise LoadFailed(
+                    f"timed out waiting for the model to load: {stall_seconds:g} s without progress"
+                    " (OLLAMA_LOAD_TIMEOUT)"
+                ) from error
             match event:
                 case jobs.Loaded(info=info):
                     del self._mailboxes[-1]
@@ -118,7 +121,7 @@ class ModelProcess:
                 case jobs.Failed(reason=reason, status=status):
                     raise LoadFailed(reason) if status == 500 else with_status(status, reason)
                 case _:
-                    raise self._died()
+                    raise self.died()
 
     # -- work --------------------------------------------------------------------------------------
 
@@ -198,12 +201,13 @@ class ModelProcess:
     async def _next(self, mailbox: Mailbox) -> jobs.Event:
         event = await mailbox.get()
         if event is None:
-            raise self._died()
+            raise self.died()
         if isinstance(event, jobs.Failed):
             raise with_status(event.status, event.reason)
         return event
 
-    def _died(self) -> WorkerDied:
+    def died(self) -> WorkerDied:
+        """Why it has ended."""
         if self._closing:
             return WorkerDied("the model was unloaded before it had answered")
         words = f": {self._last_words[-1]}" if self._last_words else ""

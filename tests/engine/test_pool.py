@@ -164,7 +164,7 @@ async def test_a_model_that_cannot_fit_is_refused_with_its_sizes(make_pool, monk
     monkeypatch.setattr(fit, "graphics_memory", lambda: 0)
     monkeypatch.setattr(fit, "free_graphics_memory", lambda: 0)
     with pytest.raises(
-        LoadFailed, match=r"model requires 10\.2 GiB but only 8\.0 GiB are available"
+        LoadFailed, match=r"requires 10\.2 GiB but only 8\.0 GiB are .* smaller num_ctx"
     ):
         await use(make_pool(), wanted(size=10 << 30))
 
@@ -190,6 +190,11 @@ async def test_a_failed_load_is_told_to_all_who_wait_and_forgotten(make_pool):
     )
     assert [str(answer) for answer in answers] == ["nothing answers at nowhere"] * 3
     assert pool.residents() == []
+
+
+def test_who_has_too_little_memory_is_told_what_needs_less():
+    assert "smaller num_ctx" in fit.explained("ggml_backend: failed to allocate CUDA0 buffer")
+    assert fit.explained("no such file") == "no such file"
 
 
 def test_parallel_sequences_take_a_modest_part_of_memory():

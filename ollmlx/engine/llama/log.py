@@ -8,6 +8,8 @@ from functools import cache
 
 from llama_cpp import llama_cpp as llama
 
+from ollmlx.engine.fit import explained
+
 _INFO, _ERROR, _CONTINUED = 2, 4, 5
 _BUFFER = re.compile(r": +(\S+) .*\bbuffer size = +([\d.]+) MiB")
 _IN_RAM = ("CPU", "AMX")
@@ -28,7 +30,8 @@ class Log:
     def errors(self) -> str:
         """The last few errors since `clear`, without the names of the functions that wrote them."""
         lines = [text.strip() for level, text in self._lines if level == _ERROR]
-        return "; ".join(line.partition(": ")[2] or line for line in lines[-3:] if line)
+        reasons = "; ".join(line.partition(": ")[2] or line for line in lines[-3:] if line)
+        return explained(reasons or "llama.cpp does not say why")
 
     def buffers(self) -> tuple[int, int]:
         """Bytes of all buffers announced since `clear`, and of those on a GPU."""

@@ -168,7 +168,7 @@ def _load(path: str, view: View | None, options: LoadOptions, report: Report) ->
     else:
         handle = _load_view(view, params)
     if not handle:
-        reason = log().errors() or "unknown reason"
+        reason = log().errors()
         if "wrong number of tensors" in reason:
             reason += _ONE_FILE
         raise LoadFailed(f"unable to load model: {path}: {reason}")

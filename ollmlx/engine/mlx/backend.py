@@ -19,6 +19,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from ollmlx import sight
 from ollmlx.engine import media
 from ollmlx.engine.backend import Report
+from ollmlx.engine.fit import explained
 from ollmlx.engine.jobs import (
     Delta,
     Embed,
@@ -296,7 +297,8 @@ class MlxBackend:
 
     def _start_over(self, error: BaseException) -> list[Delta | Failed]:
         """After the batch itself failed nothing in it can be trusted."""
-        failed = [Failed(row.job.id, f"MLX failed: {error}") for row in self._live.values()]
+        reason = f"MLX failed: {explained(str(error))}"
+        failed = [Failed(row.job.id, reason) for row in self._live.values()]
         self._live.clear()
         self._masks.clear()
         self._prefixes.clear()

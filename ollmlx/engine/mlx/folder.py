@@ -17,6 +17,7 @@ from mlx_lm.utils import load_adapters, load_model
 
 from ollmlx import sight
 from ollmlx.engine.backend import Report
+from ollmlx.engine.fit import explained
 from ollmlx.engine.mlx.dora import settle
 from ollmlx.errors import LoadFailed
 
@@ -116,7 +117,7 @@ def load_weights(
         model.eval()
         _materialise(model, report)
     except REFUSALS as error:
-        raise LoadFailed(f"unable to load model {folder}: {error}") from error
+        raise LoadFailed(f"unable to load model {folder}: {explained(str(error))}") from error
     return model
 
 
