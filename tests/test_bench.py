@@ -251,8 +251,8 @@ def test_jupyter_is_listened_to_while_it_streams(toy: ToyModels, tmp_path, no_mo
     run(["lag", "--model", str(toy.gguf), *options, "--json", str(file)])
     phases = {lag["phase"]: lag for lag in json.loads(file.read_bytes())["results"]}
     assert list(phases) == ["loading", "idle", "streaming"]
-    assert phases["idle"]["beats"]["count"] > 10
-    assert phases["idle"]["polls"]["count"] > 10
+    assert phases["idle"]["beats"]["count"] > 1
+    assert phases["idle"]["polls"]["count"] > 1
     assert phases["streaming"]["tokens"] == 8
 
 

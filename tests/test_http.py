@@ -499,36 +499,15 @@ async def test_a_stream_from_another_loop_is_the_same_and_closing_it_cancels(roo
 
 
 class TestOpenAI:
-    async def test_a_stream_begins_with_a_role_and_ends_with_done(self, client):
-        body = {"model": "echo", "messages": [{"role": "user", "content": "hey"}], "stream": True}
-        body["stream_options"] = {"include_usage": True}
-        response = await client.post("/v1/chat/completions", json=body)
-        assert response.headers["Content-Type"] == "text/event-stream"
-        *events, done = [e.removeprefix("data: ") for e in response.text.strip().split("\n\n")]
-        assert done == "[DONE]"
-        chunks = [json.loads(event) for event in events]
-        deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
-        assert deltas[0] == {"role": "assistant", "content": "h"}
-        assert deltas[-1] == {}
-        assert "".join(d.get("content", "") for d in deltas) == "hey"
-        assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
-        assert chunks[-1]["choices"] == []
-        assert chunks[-1]["usage"]["completion_tokens"] == 3
-
     async def test_errors_come_in_their_envelope(self, client):
         response = await client.post("/v1/chat/completions", json={"model": "x"})
-        error = response.json()["error"]
         assert response.status_code == 400
-        assert error == {
+        assert response.json()["error"] == {
             "message": "[] is too short - 'messages'",
             "type": "invalid_request_error",
             "param": None,
             "code": None,
         }
-        assert (
-            error == {**error, "type": "invalid_request_error", "assert": None}
-            or error["param"] is None
-        )
         empty = await client.post("/v1/completions", content="")
         assert empty.json()["error"]["message"] == "EOF"
         missing = await client.get("/v1/models/nope")
@@ -539,20 +518,3 @@ class TestOpenAI:
         response = await client.post("/v1/chat/completions", json=body)
         last = json.loads(response.text.strip().split("\n\n")[-1].removeprefix("data: "))
         assert last["error"]["message"] == "asked a question"
-
-    async def test_content_in_parts_is_read_in_order(self, client):
-        parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-        body = {"model": "echo", "messages": [{"role": "user", "content": parts}]}
-        answer = (await client.post("/v1/chat/completions", json=body)).json()
-        assert answer["choices"][0]["message"]["content"] in ("b", "a\n\nb")
-
-    async def test_base64_vectors_are_the_same_floats(self, client):
-        import base64
-
-        import numpy as np
-
-        body = {"model": "embedder", "input": "abc"}
-        plain = (await client.post("/v1/embeddings", json=body)).json()["data"][0]["embedding"]
-        coded = await client.post("/v1/embeddings", json={**body, "encoding_format": "base64"})
-        floats = np.frombuffer(base64.b64decode(coded.json()["data"][0]["embedding"]), "<f4")
-        assert np.allclose(floats, plain)

@@ -30,7 +30,7 @@ ONLY = {
     "widgets": {"client", "errors", "markdown", "servers"},
     "jupyter_ext": {"room", "frames", "origins", "settings", "errors"},
 }
-HEAVY = ("llama_cpp", "mlx", "mlx_lm", "mlx_vlm", "torch", "transformers")
+HEAVY = ("llama_cpp", "mlx", "mlx_lm", "mlx_vlm", "tokenizers", "torch", "transformers")
 
 
 def files() -> list[Path]:

@@ -4,13 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
-import gguf
 import httpx
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.api.creating import create, upload, upload_folder
+from tests.convert.tiny import write_gguf
 from tests.toy import FEED_FORWARD, HEAD, HIDDEN, KV_HEADS, LAYERS, ToyModels
 
 RANK, ALPHA = 4, 8
@@ -108,16 +108,11 @@ async def test_an_adapter_with_magnitudes_means_what_its_paper_says(
 
 async def test_an_adapter_as_gguf_is_a_layer(client, toy: ToyModels, tmp_path: Path):
     path = tmp_path / "lora.gguf"
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_type("adapter")
-    writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", 8.0)
-    writer.add_tensor("blk.0.attn_v.weight.lora_a", np.ones((4, HIDDEN), np.float32))
-    writer.add_tensor("blk.0.attn_v.weight.lora_b", np.ones((KV_HEADS * HEAD, 4), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    meta = {"general.architecture": "llama", "general.type": "adapter"}
+    meta |= {"adapter.type": "lora", "adapter.lora.alpha": 8.0}
+    shapes = {"lora_a": (4, HIDDEN), "lora_b": (KV_HEADS * HEAD, 4)}
+    low = {f"blk.0.attn_v.weight.{part}": np.ones(s, "f4") for part, s in shapes.items()}
+    write_gguf(path, meta, low)
     weights = {"toy.gguf": await upload(client, toy.gguf.read_bytes())}
     lora = {"lora.gguf": await upload(client, path.read_bytes())}
     frames = await create(client, files=weights, adapters=lora)

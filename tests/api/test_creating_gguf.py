@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import gguf
-import numpy as np
 import pytest
 
 from ollmlx.gguf import header
 from tests.api.creating import create, statuses, upload
+from tests.convert import tiny
+from tests.convert.tiny import contents
 from tests.store.shelf import CHATML, OllamaFolder, write_gguf
 from tests.toy import ToyModels
 
@@ -30,21 +30,9 @@ def layer(root: Path, kind: str, model: str = "made") -> bytes:
 
 def simple(path: Path, template: str) -> Path:
     """The toy with a template that does nothing but write turns."""
-    reader = gguf.GGUFReader(path)
+    meta, tensors = contents(path)
     target = path.with_name("simple.gguf")
-    writer = gguf.GGUFWriter(target, "llama")
-    for field in reader.fields.values():
-        if field.name.startswith("GGUF.") or field.name == "general.architecture":
-            continue
-        value = template if field.name == "tokenizer.chat_template" else field.contents()
-        sub = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(field.name, value, field.types[0], sub)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, np.array(tensor.data), raw_dtype=tensor.tensor_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    tiny.write_gguf(target, meta | {"tokenizer.chat_template": template}, tensors)
     return target
 
 
@@ -165,27 +153,13 @@ async def test_weights_in_parts_are_joined(client, root, toy: ToyModels, tmp_pat
 
 
 def split(path: Path, folder: Path) -> list[Path]:
-    reader = gguf.GGUFReader(path)
-    half = len(reader.tensors) // 2
-    paths = []
-    for number, tensors in enumerate((reader.tensors[:half], reader.tensors[half:])):
-        target = folder / f"toy-{number + 1:05}-of-00002.gguf"
-        writer = gguf.GGUFWriter(target, "llama")
-        for field in reader.fields.values() if number == 0 else ():
-            if field.name.startswith("GGUF.") or field.name == "general.architecture":
-                continue
-            sub = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(field.name, field.contents(), field.types[0], sub)
-        writer.add_uint16("split.no", number)
-        writer.add_uint16("split.count", 2)
-        writer.add_int32("split.tensors.count", len(reader.tensors))
-        for tensor in tensors:
-            writer.add_tensor(tensor.name, np.array(tensor.data), raw_dtype=tensor.tensor_type)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        paths.append(target)
+    meta, tensors = contents(path)
+    half, paths = len(tensors) // 2, list[Path]()
+    for number, names in enumerate((list(tensors)[:half], list(tensors)[half:])):
+        told = {"split.no": number, "split.count": 2, "split.tensors.count": len(tensors)}
+        told |= meta if number == 0 else {"general.architecture": "llama"}
+        paths.append(folder / f"toy-{number + 1:05}-of-00002.gguf")
+        tiny.write_gguf(paths[-1], told, {name: tensors[name] for name in names})
     return paths
 
 

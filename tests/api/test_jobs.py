@@ -85,12 +85,13 @@ async def test_a_job_pulls_a_model_while_nobody_waits(client, name, weights):
 
 
 async def test_a_plain_pull_and_a_job_are_one_download(client, registry, name):
-    registry.seconds_per_mib = 0.1
+    registry.seconds_per_mib = 2
     pull = asyncio.ensure_future(client.post("/api/pull", json={"model": name, "insecure": True}))
     await until(lambda: registry.sent)
     listed = (await client.get(JOBS)).json()["jobs"]
     assert [(job["kind"], job["status"]) for job in listed] == [("pull", "running")]
     job = await begin(client, name)
+    registry.seconds_per_mib = 0
     assert job["id"] == listed[0]["id"]
     assert (await pull).text.endswith('{"status":"success"}\n')
     assert (await ended(client, job))["status"] == "done"
@@ -195,6 +196,7 @@ async def test_a_paused_job_waits_and_goes_on_from_there(client, registry, name)
     registry.seconds_per_mib = 0.5
     job = await begin(client, name)
     await reached(client, job, lambda seen: seen["completed"] > MIB)
+    registry.seconds_per_mib = 10
     paused = (await client.post(f"{JOBS}/{job['id']}/pause")).json()
     assert (paused["status"], paused["error"], paused["eta"]) == ("paused", "", None)
     await until(lambda: registry.left)
@@ -300,6 +302,7 @@ async def test_a_killed_server_goes_on_where_it_was(registry, name, tmp_path, we
     async with serve(environment) as (client, process):
         job = await begin(client, name)
         await reached(client, job, lambda seen: seen["completed"] > 2 * MIB)
+        registry.seconds_per_mib = 10
         process.send_signal(signal.SIGKILL)
         await process.wait()
     before, registry.seconds_per_mib = registry.sent, 0

@@ -302,12 +302,6 @@ class TestTranscriptions:
         response = await echo.post(self.PATH, data=fields, files=named)
         assert response.json()["error"]["message"] == message
 
-    async def test_a_model_without_ears_says_so(self, echo):
-        sent = {"file": ("a.wav", b"RIFF")}
-        response = await echo.post(self.PATH, data={"model": "echo"}, files=sent)
-        assert response.status_code == 400
-        assert "does not support multimodal requests" in response.json()["error"]["message"]
-
     @pytest.mark.parametrize(
         ("content_type", "body", "reason"),
         [

@@ -3,13 +3,15 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
-import anthropic
 import ollama
 import pytest
 from pydantic import BaseModel
 
 from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, SAY, Doors
+from tests.clients.late import Late
 from tests.clients.test_ollama import THINKER
+
+anthropic = Late("anthropic")
 
 pytestmark = [pytest.mark.model, pytest.mark.client("anthropic")]
 HELLO: list[Any] = [{"role": "user", "content": SAY}]
@@ -33,13 +35,13 @@ class City(BaseModel):
 
 
 @pytest.fixture(scope="module")
-def client(url: str) -> Iterator[anthropic.Anthropic]:
+def client(url: str) -> Iterator[Any]:
     with anthropic.Anthropic(base_url=url, api_key="unused", max_retries=0) as opened:
         yield opened
 
 
 @pytest.fixture
-async def asynchronous(url: str) -> AsyncIterator[anthropic.AsyncAnthropic]:
+async def asynchronous(url: str) -> AsyncIterator[Any]:
     async with anthropic.AsyncAnthropic(base_url=url, api_key="unused") as opened:
         yield opened
 

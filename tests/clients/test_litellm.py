@@ -5,11 +5,13 @@ import math
 from operator import mul
 from typing import Any, Literal
 
-import litellm
 import pytest
 from pydantic import BaseModel
 
 from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, Doors
+from tests.clients.late import Late
+
+litellm = Late("litellm")
 
 pytestmark = [
     pytest.mark.model,

@@ -3,17 +3,19 @@
 import base64
 import math
 from operator import mul
-from typing import Literal
+from typing import Any, Literal
 
 import ollama
 import pytest
-from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
-from llama_index.core.tools import FunctionTool
-from llama_index.embeddings.ollama import OllamaEmbedding
-from llama_index.llms.ollama import Ollama
 from pydantic import BaseModel
 
 from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, Doors
+from tests.clients.late import Late
+
+messages = Late("llama_index.core.llms")
+tools = Late("llama_index.core.tools")
+llms = Late("llama_index.llms.ollama")
+embeddings = Late("llama_index.embeddings.ollama")
 
 pytestmark = [
     pytest.mark.model,
@@ -21,7 +23,6 @@ pytestmark = [
     pytest.mark.usefixtures("unclosed"),
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
-HELLO = ChatMessage(role="user", content=SAY)
 
 
 class City(BaseModel):
@@ -36,17 +37,21 @@ def get_weather(city: str) -> str:
     return f"sunny in {city}"
 
 
-def made(url: str, model: str = MODEL, tokens: int = 12) -> Ollama:
+def hello() -> Any:
+    return messages.ChatMessage(role="user", content=SAY)
+
+
+def made(url: str, model: str = MODEL, tokens: int = 12) -> Any:
     options = {"num_predict": tokens}
-    return Ollama(
+    return llms.Ollama(
         model, url, temperature=0, context_window=2048, additional_kwargs=options, keep_alive=300
     )
 
 
 @pytest.mark.feature("chat", "chat, streamed")
 def test_a_streamed_chat_is_the_whole_one_in_pieces(url, models):
-    whole = made(url, models.chat).chat([HELLO])
-    pieces = list(made(url, models.chat).stream_chat([HELLO]))
+    whole = made(url, models.chat).chat([hello()])
+    pieces = list(made(url, models.chat).stream_chat([hello()]))
     assert "".join(piece.delta for piece in pieces) == whole.message.content != ""
 
 
@@ -59,13 +64,13 @@ def test_a_completion_is_streamed_too(url):
 
 @pytest.mark.feature("asynchronous")
 async def test_asynchronous_answers_are_streamed(url):
-    stream = await made(url).astream_chat([HELLO])
+    stream = await made(url).astream_chat([hello()])
     assert "".join([piece.delta async for piece in stream])
 
 
 @pytest.mark.feature("tools")
 def test_a_tool_is_called_with_its_arguments(url, models):
-    tool, caller = FunctionTool.from_defaults(get_weather), made(url, models.caller)
+    tool, caller = tools.FunctionTool.from_defaults(get_weather), made(url, models.caller)
     answer = caller.chat_with_tools([tool], "How is the weather in Paris?")
     (call,) = caller.get_tool_calls_from_response(answer)
     assert tool(**call.tool_kwargs).content == "sunny in Paris"
@@ -74,15 +79,17 @@ def test_a_tool_is_called_with_its_arguments(url, models):
 @pytest.mark.feature("structured output")
 def test_an_answer_is_an_object_of_the_class(url, models):
     model = made(url, models.chat, tokens=200).as_structured_llm(City)
-    said = ChatMessage(role="user", content="Tell me about Paris as JSON.")
+    said = messages.ChatMessage(role="user", content="Tell me about Paris as JSON.")
     assert isinstance(model.chat([said]).raw, City)
 
 
 @pytest.mark.feature("images")
 def test_an_answer_is_about_the_picture(url, seer):
     def told(image: str) -> str:
-        picture = ImageBlock(image=base64.b64decode(image), image_mimetype="image/png")
-        said = ChatMessage(role="user", blocks=[TextBlock(text=QUESTION), picture])
+        picture = messages.ImageBlock(image=base64.b64decode(image), image_mimetype="image/png")
+        said = messages.ChatMessage(
+            role="user", blocks=[messages.TextBlock(text=QUESTION), picture]
+        )
         return str(made(url, seer).chat([said]).message.content)
 
     assert told(PICTURES[0]) != told(PICTURES[1])
@@ -90,7 +97,7 @@ def test_an_answer_is_about_the_picture(url, seer):
 
 @pytest.mark.feature("embeddings")
 def test_what_means_the_same_is_near(url, models):
-    embedder = OllamaEmbedding(models.embedder, url)
+    embedder = embeddings.OllamaEmbedding(models.embedder, url)
     nap, monday = embedder.get_text_embedding_batch(
         ["A kitten is taking a nap.", "Shares fell on Monday."]
     )
@@ -102,10 +109,10 @@ def test_what_means_the_same_is_near(url, models):
 @pytest.mark.feature("errors")
 def test_a_missing_model_is_an_error(url):
     with pytest.raises(ollama.ResponseError, match="model 'nope' not found"):
-        made(url, "nope").chat([HELLO])
+        made(url, "nope").chat([hello()])
 
 
 @pytest.mark.feature("in Jupyter, with its token")
 def test_jupyters_token_may_stand_in_the_environment(doors: Doors, monkeypatch):
     monkeypatch.setenv("OLLAMA_API_KEY", doors.token)
-    assert made(doors.mount).chat([HELLO]).message.content
+    assert made(doors.mount).chat([hello()]).message.content

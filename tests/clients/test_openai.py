@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 from operator import mul
 from typing import Any, Literal
 
-import openai
 import pytest
 from pydantic import BaseModel
 
 from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, SAY, Doors
+from tests.clients.late import Late
+
+openai = Late("openai")
 
 pytestmark = [pytest.mark.model, pytest.mark.client("openai (Python)")]
 COUNT = "1 2 3 4 5 6 7 8 9 10 11 12"
@@ -35,13 +37,13 @@ class City(BaseModel):
 
 
 @pytest.fixture(scope="module")
-def client(url: str) -> Iterator[openai.OpenAI]:
+def client(url: str) -> Iterator[Any]:
     with openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as opened:
         yield opened
 
 
 @pytest.fixture
-async def asynchronous(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
+async def asynchronous(url: str) -> AsyncIterator[Any]:
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as opened:
         yield opened
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gguf
 import httpx
 import numpy as np
 
 from tests.api.creating import create, upload
+from tests.convert.tiny import write_gguf
 from tests.store.shelf import CHATML
 
 RECORDED = Path(__file__).with_name("creates.json")
@@ -143,8 +143,6 @@ _LLAMA: dict[str, Any] = {
     "tokenizer.ggml.token_type": [1] * 64,
     "tokenizer.ggml.merges": ["! !"],
 }
-_SHORT = ("split.no", "split.count")
-_SIGNED = "split.tensors.count"
 
 
 def _weights(kind: type[np.floating[Any]]) -> dict[str, Any]:
@@ -163,28 +161,7 @@ def _matrix(rows: int, columns: int) -> Any:
 def _file(
     path: Path, keys: Mapping[str, Any], tensors: Mapping[str, Any], arch: str = "llama"
 ) -> Path:
-    writer = gguf.GGUFWriter(path, arch)
-    for key, value in keys.items():
-        if key in _SHORT:
-            writer.add_uint16(key, value)
-        elif key == _SIGNED:
-            writer.add_int32(key, value)
-        elif isinstance(value, bool):
-            writer.add_bool(key, value)
-        elif isinstance(value, int):
-            writer.add_uint32(key, value)
-        elif isinstance(value, float):
-            writer.add_float32(key, value)
-        elif isinstance(value, list):
-            writer.add_array(key, value)
-        else:
-            writer.add_string(key, value)
-    for name, data in tensors.items():
-        writer.add_tensor(name, data)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    write_gguf(path, {"general.architecture": arch} | dict(keys), tensors)
     return path
 
 

@@ -32,12 +32,6 @@ class Usage(NamedTuple):
     free: int
 
 
-def test_logits_are_those_of_the_same_weights_in_mlx(toy: ToyModels, tmp_path: Path) -> None:
-    convert(toy.gguf, tmp_path / "out", dtype="float32")
-    ours, theirs = logits_of_mlx(tmp_path / "out", TOKENS), logits_of_mlx(toy.mlx, TOKENS)
-    assert difference(ours, theirs) < 1e-5
-
-
 def test_weights_are_the_same_but_for_their_type(toy: ToyModels, tmp_path: Path) -> None:
     result = convert(toy.gguf, tmp_path / "out")
     assert result.dtype == "float16"
@@ -272,14 +266,6 @@ def in_python(program: str) -> str:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     return done.stdout
-
-
-def test_importing_the_package_loads_no_engine() -> None:
-    heavy = "{'mlx', 'mlx_lm', 'gguf', 'tokenizers', 'transformers'}"
-    program = (
-        f"import sys, ollmlx.convert; print({heavy} & {{m.split('.')[0] for m in sys.modules}})"
-    )
-    assert in_python(program).strip() == "set()"
 
 
 def test_without_mlx_it_says_what_to_install() -> None:

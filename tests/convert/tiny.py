@@ -153,6 +153,10 @@ def _add(writer: gguf.GGUFWriter, name: str, value: Any) -> None:
             writer.add_bool(name, value)
         case str():
             writer.add_string(name, value)
+        case int() if name in ("split.no", "split.count"):
+            writer.add_uint16(name, value)
+        case int() if name == "split.tensors.count":
+            writer.add_int32(name, value)
         case int():
             writer.add_uint32(name, value)
         case float():

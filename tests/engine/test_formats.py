@@ -240,20 +240,20 @@ def _linked(count: int) -> dict[str, Any]:
     ids=lambda format: f"{format.get('type')}-{len(str(format))}",
 )
 def test_a_hostile_grammar_is_refused_at_once(format: Any) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(BadRequest):
         from_format(format)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("pattern", ["((a{1000}){1000}){1000}", "(.*a){20}b.{500}", "(a|aa)+$"])
 def test_a_bomb_of_a_pattern_fails_its_own_answer_only(
     tokenizer: LLTokenizer, pattern: str
 ) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with suppress(OllmlxError):
         accepted(tokenizer, {"type": "regex", "pattern": pattern}, "a" * 50)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_unbounded_repetition_needs_no_room(tokenizer: LLTokenizer) -> None:

@@ -132,11 +132,11 @@ def test_a_machine_that_is_busy_from_the_start_is_joined_with_one_thread() -> No
 
 
 def test_what_this_process_takes_counts_as_free() -> None:
-    free, started = FreeCores(), psutil.cpu_times()
+    free, started, began = FreeCores(), psutil.cpu_times(), time.monotonic()
     hash_for(0.3)
-    ended = psutil.cpu_times()
+    ended, mine = psutil.cpu_times(), 0.3 / (time.monotonic() - began)
     idle = (ended.idle - started.idle) / (sum(ended) - sum(started)) * (os.cpu_count() or 1)
-    assert (free() or -1) > idle + 0.3
+    assert (free() or -1) > idle + mine / 2
 
 
 def test_what_others_did_while_nothing_was_asked_of_this_server_is_not_counted() -> None:

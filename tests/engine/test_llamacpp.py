@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-import gguf
 import numpy as np
 import pytest
 from llama_cpp import Llama
@@ -13,6 +12,7 @@ from msgspec import structs
 from ollmlx.engine.jobs import Delta, Failed, Generate, LoadOptions, Sampling
 from ollmlx.engine.llama.backend import LlamaCppBackend
 from ollmlx.errors import LoadFailed
+from tests.convert.tiny import write_gguf
 from tests.engine.answers import GREEDY, answer, drive
 from tests.toy import HEAD, HEADS, HIDDEN, KV_HEADS, LAYERS, ToyModels
 
@@ -196,17 +196,12 @@ def test_what_is_no_gguf_is_refused_with_llama_cpps_reason(tmp_path: Path) -> No
 
 def adapter(path: Path) -> Path:
     """A LoRA adapter of rank 2 that bends the first layer's queries."""
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_string("general.type", "adapter")
-    writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", 2.0)
+    meta = {"general.architecture": "llama", "general.type": "adapter"}
+    meta |= {"adapter.type": "lora", "adapter.lora.alpha": 2.0}
     draw = np.random.default_rng(1).standard_normal
-    writer.add_tensor("blk.0.attn_q.weight.lora_a", draw((2, HIDDEN)).astype(np.float32))
-    writer.add_tensor("blk.0.attn_q.weight.lora_b", draw((HEADS * HEAD, 2)).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    shapes = {"lora_a": (2, HIDDEN), "lora_b": (HEADS * HEAD, 2)}
+    low = {f"blk.0.attn_q.weight.{part}": draw(s).astype("f4") for part, s in shapes.items()}
+    write_gguf(path, meta, low)
     return path
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import httpx
 import ollama
-import openai
 import psutil
 import pytest
 from jupyter_client import BlockingKernelClient
@@ -36,24 +35,6 @@ def server(tmp_path_factory) -> Iterator[Server]:
         yield started
 
 
-def test_ollamas_client_talks_through_the_mount_with_jupyters_token(server):
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    with ollama.Client(server.note["mount"], headers=headers, trust_env=False) as client:
-        assert [model.model for model in client.list().models] == ["echo:latest"]
-        parts = client.chat("echo", [{"role": "user", "content": "hey"}], stream=True)
-        assert [part.message.content for part in parts] == ["h", "e", "y", ""]
-        with pytest.raises(ollama.ResponseError, match="model 'nope' not found"):
-            client.generate("nope", "x")
-
-
-def test_ollamas_client_is_told_what_is_missing(server):
-    with (
-        ollama.Client(server.note["mount"], trust_env=False) as client,
-        pytest.raises(ollama.ResponseError, match="authentication required"),
-    ):
-        client.list()
-
-
 def test_the_scripts_of_widgets_are_served_for_front_ends_that_bring_none(server):
     site = server.note["mount"].removesuffix("/ollama")
     with httpx.Client(base_url=f"{site}/nbextensions/", trust_env=False) as http:
@@ -67,31 +48,6 @@ def test_the_scripts_of_widgets_are_served_for_front_ends_that_bring_none(server
 def installed_widgets() -> list[str]:
     folders = map(Path, jupyter_path("nbextensions"))
     return [str(path.relative_to(top)) for top in folders for path in top.glob("*/extension.js")]
-
-
-def test_openais_client_talks_through_the_mount(server):
-    with (
-        httpx.Client(trust_env=False) as transport,
-        openai.OpenAI(
-            base_url=f"{server.note['mount']}/v1", api_key=TOKEN, http_client=transport
-        ) as client,
-    ):
-        said = {"role": "user", "content": "hey"}
-        whole = client.chat.completions.create(model="echo", messages=[said])
-        assert whole.choices[0].message.content == "hey"
-        parts = client.chat.completions.create(model="echo", messages=[said], stream=True)
-        assert "".join(part.choices[0].delta.content or "" for part in parts) == "hey"
-
-
-def test_openais_client_is_told_what_is_missing(server):
-    with (
-        httpx.Client(trust_env=False) as transport,
-        openai.OpenAI(
-            base_url=f"{server.note['mount']}/v1", api_key="no", http_client=transport
-        ) as client,
-        pytest.raises(openai.PermissionDeniedError, match="authentication required"),
-    ):
-        client.models.list()
 
 
 def test_a_kernel_finds_the_door_without_being_told(server):

@@ -93,9 +93,9 @@ def test_an_error_has_the_status_of_a_server_error() -> None:
     ],
 )
 def test_a_hostile_template_fails_soon(hostile: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert answer(hostile)[0] == "error"
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_wide_column_is_refused_as_go_refuses_it() -> None:

@@ -112,23 +112,9 @@ def test_the_tag_of_tool_calls_is_read_out_of_the_template() -> None:
     assert go("phi3").tool_tag == "{"
 
 
-def test_a_jinja_template_is_rendered_as_transformers_renders_it() -> None:
-    assert JinjaTemplate(jinjas.TEXTS["smollm2"]).render(chat(("user", "hi"))) == (
-        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-        "<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
-    )
-
-
 def test_a_role_that_chatml_does_not_know_is_rendered_like_the_others() -> None:
     prompt = JinjaTemplate(jinjas.TEXTS["smollm2"]).render(chat(("system", "s"), ("wizard", "w")))
     assert "<|im_start|>wizard\nw<|im_end|>\n" in prompt
-
-
-@pytest.mark.parametrize("name", jinjas.NAMES)
-def test_a_jinja_template_takes_a_system_message_and_turns(name: str) -> None:
-    prompt = JinjaTemplate(jinjas.TEXTS[name], "<s>", "</s>").render(HISTORY)
-    for text in ("Be brief.", "Hi", "Hello!", "Why?"):
-        assert text in prompt
 
 
 @pytest.mark.parametrize("name", jinjas.WITH_TOOLS)

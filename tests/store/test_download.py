@@ -204,11 +204,10 @@ def test_hanging_up_ends_it_at_once_and_the_next_goes_on(server, target):
         running = threads.submit(download.run)
         while download.completed < 1.2 * MIB:
             time.sleep(0.005)
-        began = time.monotonic()
+        server.seconds_per_mib = 60  # nobody waits for the rest
         download.hang_up()
         with pytest.raises(HungUp):
-            running.result()
-        assert time.monotonic() - began < 2
+            running.result(timeout=20)
     assert target not in target.parent.iterdir()
     server.sent, server.seconds_per_mib = 0, 0
     again = fetch(server, target, SMALL)

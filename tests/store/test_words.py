@@ -6,7 +6,7 @@ import pytest
 
 from ollmlx.store import capabilities, golang
 from ollmlx.store.details import parameter_size
-from ollmlx.store.ollama.families import stop_texts
+from ollmlx.store.ollama.families import STOPS, stop_texts
 
 THINKING = (
     "{{ range $i, $m := .Messages }}{{ if and $.IsThinkSet .Thinking }}\n"
@@ -119,8 +119,14 @@ def test_the_harmony_family_thinks_and_a_parser_brings_its_own() -> None:
         ("<|user|>\n<|end|>", ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]),
         ("[INST] x [/INST]", ["[INST]", "[/INST]"]),
         ("<|start|>assistant<|channel|><|end|>", []),
+        ("{% for m in messages %}USER: {{ m.content }} ASSISTANT:{% endfor %}", []),
         ("", []),
     ],
 )
 def test_a_known_family_of_templates_brings_its_stops(template: str, stops: list[str]) -> None:
     assert stop_texts(template) == stops
+
+
+@pytest.mark.parametrize("markers", STOPS)
+def test_a_family_is_not_taken_for_one_before_it(markers) -> None:
+    assert stop_texts(" ".join(markers)) == list(STOPS[markers])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext
 
 from tests.jupyter_ext.process import Server, serving
 from tests.widgets.browser import Notebook, chromium, install
@@ -52,11 +52,16 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="package")
+def context(browser: Browser) -> BrowserContext:
+    """One for all notebooks: it reads JupyterLab once."""
+    return browser.new_context(viewport={"width": 1100, "height": 900})
+
+
 @pytest.fixture(scope="module")
-def notebook(browser: Browser, jupyter: Server) -> Iterator[Notebook]:
+def notebook(context: BrowserContext, jupyter: Server) -> Iterator[Notebook]:
     """Whose page said nothing in the console."""
-    page = browser.new_page(viewport={"width": 1100, "height": 900})
-    opened = Notebook(page, jupyter, TOKEN)
+    opened = Notebook(context.new_page(), jupyter, TOKEN)
     yield opened
     opened.end()
     assert opened.errors == []

@@ -55,7 +55,7 @@ def listed(models: Locator, label: str) -> Locator:
 def test_a_pull_is_watched_paused_gone_on_with_and_then_installed(
     models: Locator, registry: Misbehaving
 ):
-    registry.seconds_per_mib = 2
+    registry.seconds_per_mib = 5
     name = f"http://{registry.host}/me/m:1"
     models.get_by_label("Search for models").fill(name)
     models.get_by_role("button", name="Pull the model of this name").click()
