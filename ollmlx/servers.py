@@ -7,6 +7,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -57,8 +58,8 @@ class Server:
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for an httpx client, and so for an `ollama` one."""
-        verify = {"verify": _accepting(self.certificate)} if self.certificate else {}
-        return {"headers": dict(self.headers), "trust_env": not self.local, **verify}
+        verify = _accepting(self.certificate) if self.certificate else _authorities()
+        return {"headers": dict(self.headers), "trust_env": not self.local, "verify": verify}
 
     def answers(self) -> bool:
         """Whether an Ollama API is there and lets us in."""
@@ -67,6 +68,12 @@ class Server:
             return response.is_success and "version" in response.json()
         except (httpx.HTTPError, OSError, ValueError):  # OSError: its certificate is gone
             return False
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Reading them takes 20 ms, which every client would spend for itself."""
+    return httpx.create_ssl_context()
 
 
 def _accepting(certificate: str) -> ssl.SSLContext:

@@ -144,6 +144,11 @@ async def test_so_does_its_asynchronous_twin(mounted: StandIn, monkeypatch: pyte
         assert (await made.list()).models[0].model == "m:1b"
 
 
+def test_clients_share_what_was_read_of_authorities(mounted: StandIn):
+    first, second = (servers.find(mounted.url).options for _ in range(2))
+    assert first["verify"] is second["verify"]
+
+
 def test_no_proxy_stands_before_this_machine(noted: StandIn, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     assert servers.find(None, {}).answers()
