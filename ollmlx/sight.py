@@ -18,7 +18,7 @@ MARKS = {
 
 def known(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is that of a model to show pictures to."""
-    return config.get("model_type") in MARKS and isinstance(config.get("vision_config"), dict)
+    return str(config.get("model_type")) in MARKS and isinstance(config.get("vision_config"), dict)
 
 
 def whole(folder: Path, tensors: Iterable[str]) -> bool:

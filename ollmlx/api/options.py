@@ -42,7 +42,7 @@ def _checked(name: str, value: Any) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "integer" and number:
         return max(-(2**63), min(int(value), 2**63 - 1))
-    if kind == "float32" and number:
+    if kind == "float32" and number and abs(value) < 1 << 1023:  # the largest that is a float
         return float(value)
     if kind == "boolean" and isinstance(value, bool):
         return value

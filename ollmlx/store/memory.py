@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ollmlx.errors import LoadFailed
 from ollmlx.gguf import Header, header
 from ollmlx.store.model import Model
 
@@ -24,12 +25,16 @@ class Needs:
 
 
 def needs(model: Model, cache_type: str) -> Needs:
+    """Raises `LoadFailed` for a header whose numbers are none, or `OSError`."""
     if model.format == "echo":
         return Needs(0, 0)
     path = Path(model.path)
     source = path if model.format == "gguf" else path / "config.json"
-    elements, layers = _shape(source, source.stat().st_mtime_ns)
-    return Needs(int(elements * CACHE_BYTES[cache_type]), layers)
+    try:
+        elements, layers = _shape(source, source.stat().st_mtime_ns)
+        return Needs(int(elements * CACHE_BYTES[cache_type]), layers)
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise LoadFailed(f"cannot tell what {source} needs of memory: {error}") from error
 
 
 @functools.lru_cache(maxsize=256)

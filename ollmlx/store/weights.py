@@ -169,6 +169,8 @@ def mlx_model(
     template = folder_template(folder, weights)
     spoken = words.in_folder(folder)
     adapter = folder / Path(spoken.adapter).name if spoken.adapter else None
+    if adapter and not adapter.is_dir():
+        raise BadDocument(f"{folder} is not whole: its adapter is missing")
     extra = [folder / words.FILE, *sorted(adapter.iterdir() if adapter else ())]
     files = [config_path, *shards, *(path for path in extra if path.is_file())]
     found = details.of_config(config, sum(s.parameter_count(recipe) for s in read), read[0].dtype)
@@ -218,8 +220,8 @@ def shard_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         listed = read_object(index).get("weight_map")
-        names = set(listed.values()) if isinstance(listed, dict) else set()
-        shards = [folder / Path(str(name)).name for name in sorted(map(str, names))] or shards
+        names = set(map(str, listed.values())) if isinstance(listed, dict) else set()
+        shards = [folder / Path(name).name for name in sorted(names)] or shards
     missing = next((path for path in shards if not path.is_file()), None)
     if missing:
         raise BadDocument(f"{folder} is not whole: {missing.name} is missing")
@@ -253,6 +255,6 @@ def _chat_template(path: Path) -> str:
         return read_bytes(path).decode("utf-8", "replace")
     value = read_object(path).get("chat_template")
     if isinstance(value, list):  # several, by name
-        named = {t.get("name"): t.get("template") for t in value if isinstance(t, dict)}
+        named = {str(t.get("name")): t.get("template") for t in value if isinstance(t, dict)}
         value = named.get("default")
     return text(value)

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -221,7 +222,8 @@ def test_what_is_no_model_is_refused_saying_what_was_expected(
 def test_a_file_that_is_no_model_is_not_told_from_none(library: Library, tmp_path: Path) -> None:
     notes, nothing = tmp_path / "notes.txt", tmp_path / "nothing.txt"
     notes.write_text("This is not a model, it is a note.")
-    for path in (notes, nothing):
+    os.mkfifo(pipe := tmp_path / "pipe")  # who opens it waits for who writes into it
+    for path in (notes, nothing, pipe):
         with pytest.raises(NotFound, match=f"^model '{path}' not found$"):
             library.find(str(path))
 
@@ -257,6 +259,27 @@ def test_an_mlx_folder_that_is_not_whole_is_refused(library: Library, tmp_path: 
         shard.write_bytes(shard.read_bytes()[:size])
         with pytest.raises(LoadFailed):
             library.find(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.json", '{"model_type": [], "vision_config": {}}'),
+        ("model.safetensors.index.json", '{"weight_map": {"a": [1], "b": {}}}'),
+        ("tokenizer_config.json", '{"chat_template": [{"name": [], "template": "x"}]}'),
+        ("ollmlx.json", '{"adapter": "a\\u0000b"}'),
+        ("model.safetensors", '{"\\ud800": {"dtype": "F32", "shape": [], "data_offsets": [0, 0]}}'),
+        ("model.safetensors", "{" + '"a":0,' * (1 << 21) + '"b":0}'),
+    ],
+)
+def test_a_hostile_folder_costs_the_list_that_folder(
+    library: Library, store: OllamaFolder, weights: bytes, file: str, text: str
+) -> None:
+    store.add(f"{LIBRARY}/good/latest", {}, ("model", weights))
+    folder = write_mlx(library.mlx_path(names.parse("bad")))
+    head = len(text).to_bytes(8, "little") if file == "model.safetensors" else b""
+    (folder / file).write_bytes(head + text.encode())
+    assert "good:latest" in [model.name for model in library.list()]
 
 
 def test_a_converted_model_is_found_where_the_converter_puts_it(library: Library) -> None:

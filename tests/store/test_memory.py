@@ -1,7 +1,9 @@
 """What a model needs of memory beside its weights."""
 
 import numpy as np
+import pytest
 
+from ollmlx.errors import LoadFailed
 from ollmlx.settings import Settings
 from ollmlx.store.library import Library
 from ollmlx.store.memory import Needs, needs
@@ -35,3 +37,13 @@ def test_compressed_attention_needs_the_same_cache_however_a_file_tells_it(tmp_p
         write_gguf(path, meta, {"output.weight": np.zeros((2, 2), np.float32)})
         needed.add(needs(library.find(str(path)), "f16").cache_per_token)
     assert needed == {2 * (576 + 512) * 2}
+
+
+@pytest.mark.parametrize("lie", ["x", [1, 2], float("nan")])
+def test_a_file_that_lies_about_its_numbers_is_refused(tmp_path, lie):
+    meta = {"general.architecture": "llama", "llama.attention.kv_lora_rank": 4}
+    meta["llama.block_count"] = lie
+    write_gguf(path := tmp_path / "m.gguf", meta, {"output.weight": np.zeros((2, 2), np.float32)})
+    model = Library(Settings(models=tmp_path)).find(str(path))
+    with pytest.raises(LoadFailed, match="cannot tell"):
+        needs(model, "f16")

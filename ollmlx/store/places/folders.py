@@ -17,6 +17,9 @@ def may_be_a_model(path: Path) -> bool:
     if path.suffix in (".gguf", ".safetensors") or path.is_dir():
         return path.exists()
     try:
+        # Whoever opens a terminal or a pipe may wait for ever.
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(4) == b"GGUF"
     except OSError:
