@@ -22,7 +22,6 @@ from ollmlx.errors import Busy, LoadFailed, LoadStopped, OllmlxError
 from ollmlx.settings import FOREVER, Settings
 
 log = logging.getLogger(__name__)
-
 # A process can end between its load and the first look at it, but not for ever.
 LOAD_ATTEMPTS = 3
 
@@ -92,9 +91,7 @@ class Resident:
 
 @dataclass(eq=False)
 class Loading:
-    """A load under way, and how many requests wait for it: the model is lent to all of them before
-    the next load may evict it.
-    """
+    """A load under way.  The model is lent to all who wait before the next load may evict it."""
 
     task: "asyncio.Task[Resident]"
     waiting: int = 0
@@ -221,6 +218,8 @@ class Pool:
             raise Busy
         if not (loading := self._loads.get(wanted.load)):
             task = asyncio.create_task(self._load(wanted, keep_alive))
+            # All who asked may have left when it fails.
+            task.add_done_callback(lambda load: load.cancelled() or load.exception())
             loading = self._loads[wanted.load] = Loading(task)
         self._waiting += 1
         loading.waiting += 1
@@ -332,6 +331,7 @@ class Pool:
             process = await ModelProcess.start(load, self._settings.load_timeout, report, counters)
         except OllmlxError as error:
             counters.failed_loads += 1
+            log.warning("loading %s failed: %s", wanted.load.path, error)
             self.news.tell("model_load_failed", wanted.name, error=str(error))
             raise
         seconds = time.monotonic() - began

@@ -1,6 +1,7 @@
 """Loading, lending, evicting: with real processes under the echo backend."""
 
 import asyncio
+import gc
 import os
 import signal
 from contextlib import AsyncExitStack
@@ -298,3 +299,18 @@ async def test_a_model_that_is_stopped_while_it_answers_is_said_to_go_once(make_
     async with pool.lend(wanted(), None):
         await pool.stop("-")
     assert told == ["model_loaded", "model_unloaded"]
+
+
+async def test_a_load_that_fails_when_all_have_left_is_no_error_of_the_loop(make_pool, caplog):
+    caplog.set_level("CRITICAL")  # what is logged is kept, and with it the task
+    told = list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what["message"]))
+    pool = make_pool()
+    failing = asyncio.create_task(use(pool, wanted("nowhere")))
+    await until(lambda: pool.waiting)
+    failing.cancel()
+    await until(lambda: not pool.busy)
+    del failing
+    await asyncio.sleep(0)  # the loop lets go of the task
+    gc.collect()
+    assert told == []
