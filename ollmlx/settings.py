@@ -119,8 +119,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         return _bare(environment.get(name, default))
 
     def flag(name: str) -> bool | None:
-        value = text(name)
-        return None if not value else value not in ("0", "f", "F", "false", "FALSE", "False")
+        return parse_switch(environment.get(name, ""))
 
     def count(name: str, default: int) -> int:
         value = text(name) or str(default)
@@ -158,6 +157,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         noprune=bool(flag("OLLAMA_NOPRUNE")),
         debug=bool(flag("OLLAMA_DEBUG")),
     )
+
+
+def parse_switch(text: str) -> bool | None:
+    """Any text but these is on, as in Ollama; None where there is none."""
+    text = _bare(text)
+    return text not in ("0", "f", "F", "false", "FALSE", "False") if text else None
 
 
 def remark(environment: Mapping[str, str] = os.environ) -> str:

@@ -21,13 +21,13 @@ from prompt_toolkit.styles import Style
 
 from ollmlx.cli.terminal import tell
 from ollmlx.errors import OllmlxError
+from ollmlx.settings import parse_switch
 
 _KEPT = 100
 _TAB = " " * 8
 _PROMPT, _CONTINUED = ">>> ", "... "
 _PLACEHOLDER, _CONTINUED_PLACEHOLDER = "Send a message (/? for help)", "Press Enter to send"
 _GREY = Style.from_dict({"placeholder": "fg:#8a8a8a"})
-_OFF = ("", "0", "f", "F", "false", "FALSE", "False")
 
 
 class NoEditor(OllmlxError):
@@ -44,8 +44,8 @@ class History(KeptLines):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "History":
-        switched_off = environment.get("OLLAMA_NOHISTORY", "").strip() not in _OFF
-        return cls(Path.home() / ".ollama" / "history", kept=not switched_off)
+        unwanted = parse_switch(environment.get("OLLAMA_NOHISTORY", ""))
+        return cls(Path.home() / ".ollama" / "history", kept=not unwanted)
 
     def keep(self, kept: bool) -> None:
         self._kept = kept

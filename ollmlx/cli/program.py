@@ -83,7 +83,7 @@ def run(words: list[str]) -> None:
 
 def _root(words: list[str]) -> None:
     given = flags.read(words, ROOT_FLAGS)
-    if given.on("version"):
+    if given.on("version") and not given.on("help"):
         from ollmlx.cli.version import show_version  # only now: it loads an HTTP client
 
         show_version()

@@ -87,8 +87,9 @@ def test_every_command_has_its_function_and_its_help(command, capsys):
 def test_help_and_no_words_at_all_list_the_commands(capsys):
     run([])
     overview = capsys.readouterr().out
-    run(["help"])
-    assert capsys.readouterr().out == overview
+    for words in (["help"], ["-vh"]):
+        run(words)
+        assert capsys.readouterr().out == overview
     assert "  pull      Pull a model from a registry\n" in overview
     assert "launch" not in overview
     run(["help", "nope"])

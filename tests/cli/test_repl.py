@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ollmlx.cli.lines import History
 from tests.cli.pty_user import User, at_terminal
 from tests.stand_in import standing_in
 
@@ -153,6 +154,15 @@ def test_lines_are_remembered_in_ollamas_file_unless_switched_off(user, home):
     assert (home / ".ollama/history").read_text() == "remember me\n/set nohistory\n"
     user.types("\x1b[A")
     user.sees("forget me")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kept"), [("", True), ("'false'", True), ("0", True), ("1", False), ("x", False)]
+)
+def test_who_wants_no_history_keeps_none(monkeypatch, home, wanted, kept):
+    monkeypatch.setenv("HOME", str(home))
+    History.from_environment({"OLLAMA_NOHISTORY": wanted}).store_string("said")
+    assert (home / ".ollama/history").exists() is kept
 
 
 def test_the_history_of_yesterday_is_a_key_away(echoing, home):
