@@ -25,8 +25,7 @@ class _Subject:
     download: int = 0
     loaded: bool = False
     installed: bool = False
-    shares: bool = False
-    """Whether what runs at once shares one cache."""
+    format: str = "gguf"
 
 
 async def estimate(engine: Engine, request: live.EstimateRequest) -> Answer:
@@ -39,12 +38,12 @@ async def estimate(engine: Engine, request: live.EstimateRequest) -> Answer:
         subject = await _absent(engine, request)
     demand = await asyncio.to_thread(
         fit.demand,
+        subject.format,
         subject.weights,
         subject.cache_per_token or 0,
         subject.num_ctx,
         subject.num_parallel,
         request.num_gpu,
-        subject.shares,
     )
     disk = await asyncio.to_thread(free_bytes, engine.settings.models)
     return Whole(_answer(request, subject, demand, disk))
@@ -89,7 +88,7 @@ async def _installed(engine: Engine, request: live.EstimateRequest) -> _Subject:
         cache_per_token=beside.cache_per_token,
         loaded=engine.pool.resident(model.path) is not None,
         installed=True,
-        shares=model.format == "gguf",
+        format=model.format,
     )
 
 
@@ -99,7 +98,7 @@ async def _absent(engine: Engine, request: live.EstimateRequest) -> _Subject:
     if names.as_path(text):
         raise NotFound(f"model '{text}' not found")
     wanted = await transfers.look_up(engine, transfers.pulled_name(text), request.insecure)
-    default = await asyncio.to_thread(fit.default_context)
+    default = await asyncio.to_thread(fit.default_context, "gguf")
     return _Subject(
         weights=wanted.size,
         num_ctx=request.num_ctx or engine.settings.context_length or default,

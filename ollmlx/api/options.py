@@ -3,6 +3,7 @@ understands.
 """
 
 import logging
+import sys
 from typing import Any
 from urllib.parse import quote
 
@@ -42,7 +43,7 @@ def _checked(name: str, value: Any) -> Any:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "integer" and number:
         return max(-(2**63), min(int(value), 2**63 - 1))
-    if kind == "float32" and number and abs(value) < 1 << 1023:  # the largest that is a float
+    if kind == "float32" and number and not abs(value) > sys.float_info.max:
         return float(value)
     if kind == "boolean" and isinstance(value, bool):
         return value
@@ -76,7 +77,7 @@ def load_options(
 ) -> tuple[LoadOptions, frozenset[str]]:
     """How to load the model, and which of those options nobody asked for."""
     named = {n: options[n] for n in LoadOptions.__struct_fields__ if n in options}
-    default = settings.context_length or fit.default_context()
+    default = settings.context_length or fit.default_context(model.format)
     least = MIN_CONTEXT_SEEING if model.projectors or model.one_file else MIN_CONTEXT
     context = max(least, int(named.get("num_ctx", default)))
     if trained := model.details.context_length:

@@ -43,7 +43,7 @@ def _window() -> int:
     """Tokens of context as a server started here gives them."""
     from ollmlx.engine import fit
 
-    return from_environment().context_length or fit.default_context()
+    return from_environment().context_length or fit.default_context("gguf")
 
 
 class _Stopwatch:

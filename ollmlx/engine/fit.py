@@ -1,14 +1,21 @@
-"""What a model needs of memory and what there is: sizes in bytes."""
+"""What a model needs of memory and what there is: sizes in bytes.
+
+`kind` is that of a backend, `gguf` or `mlx`.
+"""
 
 import functools
+import logging
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
 
+log = logging.getLogger(__name__)
 GIB = 1 << 30
 # Compute buffers, the runtime itself and the allocator's slack.
 OVERHEAD = 256 << 20
@@ -18,6 +25,11 @@ CACHE_SHARE = 0.25
 # a processor has to compute each, and gains little beyond a few.
 MOST, MOST_ON_GPU = 8, 32
 ADVICE = "a smaller num_ctx or OLLAMA_NUM_PARALLEL needs less"
+# An engine's package; what lies beside one for processors; and for GPUs (CUDA, Vulkan), too.
+_BUILDS = {
+    "gguf": ("llama_cpp", "llama_cpp/lib/*ggml-cpu*", "llama_cpp/lib/*ggml-[cv]u*"),
+    "mlx": ("mlx", "mlx_cpu*", "mlx_cuda*"),
+}
 _SHORT = re.compile("alloc|(out of|insufficient) memory", re.IGNORECASE)
 
 
@@ -27,16 +39,31 @@ def free_memory() -> int:
 
 
 @functools.cache
-def graphics_memory() -> int:
-    """Bytes that GPUs can use, 0 without one; on Apple silicon Metal's part of the RAM."""
+def graphics_memory(kind: str) -> int:
+    """Bytes that GPUs can use, 0 without one; on Apple silicon Metal's part of the RAM.  Blocks."""
     if sys.platform == "darwin":
         return int(psutil.virtual_memory().total * 0.75)
-    return _nvidia("memory.total")
+    total = _nvidia("memory.total")
+    if total and not built_for_gpu(kind):
+        log.warning("%s models do not use the GPU: docs/guide/gpu.md says how to build", kind)
+        return 0
+    return total
 
 
-def free_graphics_memory() -> int:
+def free_graphics_memory(kind: str) -> int:
     """Bytes free on NVIDIA GPUs, 0 without one.  Apple's share the RAM, and so `free_memory`."""
-    return _nvidia("memory.free")
+    return _nvidia("memory.free") if built_for_gpu(kind) else 0
+
+
+def built_for_gpu(kind: str) -> bool:
+    """Whether the engine that is installed computes on a GPU that is not Apple's: pip builds
+    llama.cpp for the processor unless it is told otherwise.  Told by its files, as importing it is
+    for workers.
+    """
+    package, processor, gpu = _BUILDS.get(kind, ("sys", "", ""))
+    spec = find_spec(package)
+    places = [Path(place).parent for place in (spec and spec.submodule_search_locations) or ()]
+    return not any(any(p.glob(processor)) and not any(p.glob(gpu)) for p in places)
 
 
 def _nvidia(field: str) -> int:
@@ -55,9 +82,9 @@ def layers(total: int, needed: int, free: int) -> int:
     return -1 if needed <= free else max(0, total * (free - OVERHEAD) // needed)
 
 
-def default_context() -> int:
+def default_context(kind: str) -> int:
     """Tokens of context where nobody says: Ollama's tiers by GPU memory.  Blocks the first time."""
-    total = graphics_memory()
+    total = graphics_memory(kind)
     return 262144 if total >= 47 * GIB else 32768 if total >= 23 * GIB else 4096
 
 
@@ -118,23 +145,23 @@ def shared_cells(cache_per_token: int, num_ctx: int, slots: int, free: int) -> i
 
 
 def demand(
+    kind: str,
     weights: int,
     cache_per_token: int,
     num_ctx: int,
     num_parallel: int,
     num_gpu: int,
-    shares: bool = False,
 ) -> Demand:
-    """`num_parallel` 0 is as many as memory has room for, or `shares` one cache among them.
+    """`num_parallel` 0 is as many as memory has room for; those of a GGUF model share one cache.
 
     Blocks: it asks the GPUs.
     """
-    free, graphics = free_memory(), free_graphics_memory()
+    free, graphics = free_memory(), free_graphics_memory(kind)
     on_gpu = bool(graphics and num_gpu)
     room = graphics if on_gpu else free
-    most = MOST_ON_GPU if graphics_memory() and num_gpu else MOST
+    most = MOST_ON_GPU if graphics_memory(kind) and num_gpu else MOST
     left = max(0, room - weights)
-    if shares and not num_parallel:
+    if kind == "gguf" and not num_parallel:
         cells = shared_cells(cache_per_token, num_ctx, most, left)
         return Demand(weights, cache_per_token, num_ctx, most, cells, room, on_gpu)
     slots = num_parallel or parallel(cache_per_token * num_ctx, left, most)

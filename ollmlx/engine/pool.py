@@ -359,8 +359,8 @@ class Pool:
         while True:
             await self._closed()
             sizes = (wanted.weights, wanted.cache_per_token, options.num_ctx)
-            ways = (options.num_parallel, options.num_gpu, wanted.load.backend == "gguf")
-            demand = await asyncio.to_thread(fit.demand, *sizes, *ways)
+            ways = (options.num_parallel, options.num_gpu)
+            demand = await asyncio.to_thread(fit.demand, wanted.load.backend, *sizes, *ways)
             if demand.fits:
                 break
             if self._residents:

@@ -162,8 +162,8 @@ async def test_a_client_that_leaves_does_not_take_the_load_away(make_pool):
 async def test_a_model_that_cannot_fit_is_refused_with_its_sizes(make_pool, monkeypatch):
     # The machine's memory is what is under test, so it is set.
     monkeypatch.setattr(fit, "free_memory", lambda: 8 << 30)
-    monkeypatch.setattr(fit, "graphics_memory", lambda: 0)
-    monkeypatch.setattr(fit, "free_graphics_memory", lambda: 0)
+    monkeypatch.setattr(fit, "graphics_memory", lambda kind: 0)
+    monkeypatch.setattr(fit, "free_graphics_memory", lambda kind: 0)
     with pytest.raises(
         LoadFailed, match=r"requires 10\.2 GiB but only 8\.0 GiB are .* smaller num_ctx"
     ):
@@ -174,7 +174,7 @@ async def test_a_model_larger_than_the_gpu_keeps_some_layers_on_the_processor(
     make_pool, monkeypatch
 ):
     # A GPU of this size is what is under test.
-    monkeypatch.setattr(fit, "free_graphics_memory", lambda: 8 << 30)
+    monkeypatch.setattr(fit, "free_graphics_memory", lambda kind: 8 << 30)
     pool = make_pool()
     load = jobs.Load("echo", "-", jobs.LoadOptions(num_parallel=1))
     small = await pool._make_room(Wanted(load, 4 << 30, 0, 32))
@@ -207,28 +207,45 @@ def test_parallel_sequences_take_a_modest_part_of_memory():
 def test_sequences_that_share_a_cache_need_not_be_few(monkeypatch):
     window, weights = 4096, 10 * fit.GIB
     monkeypatch.setattr(fit, "free_memory", lambda: 18 * fit.GIB)
-    monkeypatch.setattr(fit, "free_graphics_memory", lambda: 0)
-    monkeypatch.setattr(fit, "graphics_memory", lambda: 0)
+    monkeypatch.setattr(fit, "free_graphics_memory", lambda kind: 0)
+    monkeypatch.setattr(fit, "graphics_memory", lambda kind: 0)
 
-    def of(cache_per_token, num_parallel, shares=True):
-        demand = fit.demand(weights, cache_per_token, window, num_parallel, -1, shares)
+    def of(cache_per_token, num_parallel, kind="gguf"):
+        demand = fit.demand(kind, weights, cache_per_token, window, num_parallel, -1)
         assert demand.cache == demand.cells * cache_per_token
         return demand.slots, demand.cells
 
     assert of(1 << 10, 0) == (8, 8 * window)
     assert of(1 << 17, 0) == (8, 4 * window)  # a quarter of what is left: 2 GiB
     assert of(1 << 20, 0) == (8, window)
-    assert of(1 << 20, 0, shares=False) == (1, window)
+    assert of(1 << 20, 0, "mlx") == (1, window)
     assert of(1 << 20, 4) == (4, 4 * window)  # a number that somebody gave is for full windows
-    text = str(fit.demand(weights, 1 << 17, window, 0, -1, shares=True))
+    text = str(fit.demand("gguf", weights, 1 << 17, window, 0, -1))
     assert "128 KiB a token x 16384 tokens that 8 at once share" in text
 
 
 @pytest.mark.parametrize(("graphics", "num_gpu", "most"), [(0, -1, 8), (1, -1, 32), (1, 0, 8)])
 def test_a_gpu_runs_more_at_once_than_a_processor(monkeypatch, graphics, num_gpu, most):
     # There is no GPU here.
-    monkeypatch.setattr(fit, "graphics_memory", lambda: graphics << 40)
-    assert fit.demand(0, 0, 4096, 0, num_gpu).slots == most
+    monkeypatch.setattr(fit, "graphics_memory", lambda kind: graphics << 40)
+    assert fit.demand("gguf", 0, 0, 4096, 0, num_gpu).slots == most
+
+
+def test_a_gpu_that_an_engine_was_not_built_for_is_none_to_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(fit.sys, "platform", "linux")  # an NVIDIA GPU, and a Mac has none
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 40000\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for package, files in (("plain", ["cpu"]), ("built", ["cpu", "cuda"])):
+        (tmp_path / package).mkdir()
+        for name in ("__init__.py", *files):
+            (tmp_path / package / name).touch()
+        monkeypatch.setitem(fit._BUILDS, package, (package, f"{package}/cpu", f"{package}/cuda"))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert fit.free_graphics_memory("built") == 40000 << 20
+    assert fit.free_graphics_memory("plain") == 0
+    assert (fit.default_context("plain"), fit.default_context("built")) == (4096, 32768)
 
 
 async def test_those_who_want_a_model_in_different_ways_all_get_it(make_pool):
