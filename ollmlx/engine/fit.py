@@ -45,7 +45,7 @@ def graphics_memory(kind: str) -> int:
         return int(psutil.virtual_memory().total * 0.75)
     total = _nvidia("memory.total")
     if total and not built_for_gpu(kind):
-        log.warning("%s models do not use the GPU: docs/guide/gpu.md says how to build", kind)
+        log.warning("%s: the engine was built without the GPU's (guide: NVIDIA GPUs)", kind.upper())
         return 0
     return total
 
