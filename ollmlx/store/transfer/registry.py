@@ -177,7 +177,7 @@ class Registry:
         with self._session.open("GET", url, headers) as response:
             try:
                 answer = json.loads(response.read(1 << 20))
-            except (OSError, HTTPException, ValueError) as error:
+            except (OSError, HTTPException, ValueError, RecursionError) as error:
                 raise Unauthorized from error
         token = answer.get("token") if isinstance(answer, dict) else None
         if not isinstance(token, str) or not token.isprintable():
