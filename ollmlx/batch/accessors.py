@@ -1,18 +1,15 @@
 """`.ollmlx` on the tables of pandas and polars, as soon as either of them is imported."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from itertools import chain, count
 from types import ModuleType
 from typing import Any
 
 from ollmlx.batch.questions import Prompt
 
 _NAME = "ollmlx"
-_SUFFIX = "_answer"
-"""Of a new column whose name is taken."""
 _KINDS = {"pandas": "accessor", "polars": "namespace"}
 """How either library calls an extension of its tables."""
 
@@ -48,25 +45,15 @@ class OfFrame:
         A column that is there already keeps its name, and the new one gets `_answer` behind, and a
         number if that is taken, too.
         """
-        from ollmlx.batch.frames import table
+        from ollmlx.batch.frames import free, table
         from ollmlx.batch.mapping import map as ask
 
         new = ask(table(self._frame, wide=True), prompt, schema, **how)
-        names = _free(new.columns, self._frame.columns)
-        if type(self._frame).__module__.startswith("pandas"):
+        names = free(new.columns, self._frame.columns)
+        if hasattr(self._frame, "assign"):  # pandas
             # Row by row: labels of an index may be there twice, and `join` would multiply them.
             return self._frame.assign(**{names[name]: new[name].array for name in new.columns})
         return self._frame.hstack(new.rename(names))
-
-
-def _free(names: Iterable[str], taken: Iterable[Any]) -> dict[str, str]:
-    """A name that no column has for each of `names`."""
-    used, free = set(taken), dict[str, str]()
-    for name in names:
-        tried = chain([name, name + _SUFFIX], (f"{name}{_SUFFIX}_{n}" for n in count(2)))
-        free[name] = next(one for one in tried if one not in used)
-        used.add(free[name])
-    return free
 
 
 def register() -> None:

@@ -1,9 +1,9 @@
 """Asynchronous work for a caller whose thread may have an event loop already, as a kernel's has."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -14,27 +14,25 @@ _GLANCE_SECONDS = 0.25
 def run_beside(work: Coroutine[Any, Any, T], glance: Callable[[], None] = lambda: None) -> T:
     """Run it on a loop in another thread, and call `glance` in this one four times a second.
 
-    An interrupt of the caller cancels the work, and goes on once the work has ended.
+    An interrupt of the caller cancels the work, and goes on once the work has ended; another one
+    goes on at once.
     """
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="ollmlx-beside")
-    thread.start()
-    future = asyncio.run_coroutine_threadsafe(work, loop)
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
+
+    async def task() -> T:
+        current = asyncio.current_task()
+        assert current
+        begun.set_result((asyncio.get_running_loop(), current))
+        return await work
+
+    thread = ThreadPoolExecutor(1, "ollmlx-beside")
+    ended = thread.submit(asyncio.run, task())
     try:
-        while not wait([future], timeout=_GLANCE_SECONDS).done:
+        while not wait([ended], timeout=_GLANCE_SECONDS).done:
             glance()
-        return future.result()
+        return ended.result()
     finally:
-        asyncio.run_coroutine_threadsafe(_end_others(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-async def _end_others() -> None:
-    """Requests hang up when they are cancelled; the server sees them leave."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
+        loop, current = begun.result()
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(current.cancel)
+        thread.shutdown()

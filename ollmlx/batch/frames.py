@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, count
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from pydantic_core import to_jsonable_python
 from ollmlx.errors import BadRequest
 
 ANSWER, ERROR = "answer", "error"
+_SUFFIX = "_answer"
+"""Of a new column whose name is taken."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,21 @@ def table(rows: Any, wide: bool = False) -> Table:
 
     Raises `BadRequest` for what has no rows.
     """
-    kind, name = type(rows).__module__.partition(".")[0], type(rows).__name__
-    match kind, name:
-        case "pandas", "DataFrame":
-            return Table(rows.to_dict("records"), partial(_pandas, rows.index, wide))
-        case "pandas", "Series" | "Index":
-            index = rows.index if name == "Series" else rows
-            return Table(rows.tolist(), partial(_pandas, index, wide))
-        case "polars", "DataFrame":
-            return Table(rows.to_dicts(), partial(_polars, wide))
-        case "polars", "Series":
-            return Table(rows.to_list(), partial(_polars, wide))
+    pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
+    if pandas and isinstance(rows, pandas.DataFrame):
+        return Table(rows.to_dict("records"), partial(_pandas, rows.index, wide))
+    if pandas and isinstance(rows, pandas.Series | pandas.Index):
+        index = rows.index if isinstance(rows, pandas.Series) else rows
+        return Table(rows.tolist(), partial(_pandas, index, wide))
+    if polars and isinstance(rows, polars.DataFrame):
+        return Table(rows.to_dicts(), partial(_polars, wide))
+    if polars and isinstance(rows, polars.Series):
+        return Table(rows.to_list(), partial(_polars, wide))
+    if hasattr(rows, "to_pylist"):  # Arrow's
+        rows = rows.to_pylist()
     if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
-        raise BadRequest(f"a list, a Series or a DataFrame has rows, {name} has not")
+        kind = type(rows).__name__
+        raise BadRequest(f"a list, a Series or a DataFrame has rows, {kind} has not")
     return Table(list(rows), lambda outcomes: [outcome.value for outcome in outcomes])
 
 
@@ -65,12 +70,18 @@ def _pandas(index: Any, wide: bool, outcomes: Sequence[Outcome]) -> Any:
 
 
 def _polars(wide: bool, outcomes: Sequence[Outcome]) -> Any:
-    polars = sys.modules["polars"]
     columns = _columns(outcomes, wide)
     if columns is None:
-        values = [_plain(o.value) for o in outcomes]
-        return polars.Series(ANSWER, values, strict=False)
-    return polars.DataFrame(columns, strict=False)
+        return _of_polars(ANSWER, [_plain(o.value) for o in outcomes])
+    return sys.modules["polars"].DataFrame([_of_polars(*column) for column in columns.items()])
+
+
+def _of_polars(name: str, values: Sequence[Any]) -> Any:
+    """Values of several kinds as they are; polars would drop some and write others as text."""
+    polars = sys.modules["polars"]
+    kinds = {type(value) for value in values if value is not None}
+    mixed = len(kinds) > 1 and not kinds <= {int, float}
+    return polars.Series(name, values, dtype=polars.Object if mixed else None, strict=False)
 
 
 def _columns(outcomes: Sequence[Outcome], wide: bool) -> dict[str, list[Any]] | None:
@@ -87,7 +98,17 @@ def _columns(outcomes: Sequence[Outcome], wide: bool) -> dict[str, list[Any]] | 
         names = dict.fromkeys(name for record in fields for name in record)
         columns = {name: [(record or {}).get(name) for record in records] for name in names}
     errors = [outcome.error or None for outcome in outcomes]
-    return {**columns, ERROR: errors} if any(errors) else columns
+    return {**columns, free([ERROR], columns)[ERROR]: errors} if any(errors) else columns
+
+
+def free(names: Iterable[str], taken: Iterable[Any]) -> dict[str, str]:
+    """A name that no column has for each of `names`."""
+    used, found = set(taken), dict[str, str]()
+    for name in names:
+        tried = chain([name, name + _SUFFIX], (f"{name}{_SUFFIX}_{n}" for n in count(2)))
+        found[name] = next(one for one in tried if one not in used)
+        used.add(found[name])
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 import httpx
@@ -22,7 +22,7 @@ from ollmlx.batch.progress import Bar, drawn, duration, new_bar
 from ollmlx.batch.questions import Prompt, questions
 from ollmlx.batch.shapes import Misshapen, Shape, shape
 from ollmlx.client import AsyncClient, Client, check_options, default_model
-from ollmlx.errors import BadRequest, OllmlxError
+from ollmlx.errors import BadRequest, InOneLine, OllmlxError
 
 PARALLEL = 16
 """Requests in flight at a server that does not tell how many answers it writes at once."""
@@ -31,8 +31,8 @@ _FOR_A_PLACE = 2
 EMBEDDED_AT_ONCE = 64
 """Texts in one request."""
 _FIRST_PAUSE_SECONDS = 0.5
-_OURS = ("messages", "format", "stream")
-"""What of a request is not for the caller to say."""
+_REQUEST = ("options", "think", "keep_alive")
+"""What of a request is for the caller to say."""
 _PASSING = (408, 429, 500, 502, 503, 504)
 """Statuses that another try may not meet again."""
 
@@ -41,11 +41,12 @@ class RowsFailed(UserWarning):
     """Some rows have no answer; asking again asks for these alone."""
 
 
-class Stopped(KeyboardInterrupt):
-    """The user stopped a batch.  `Run All` must stop too, hence an interrupt."""
+class ServerLost(InOneLine, OllmlxError, ConnectionError):
+    """It went away while it was asked about rows."""
 
-    def _render_traceback_(self) -> list[str]:  # IPython's hook for exceptions that draw themselves
-        return [str(self)]
+
+class Stopped(InOneLine, KeyboardInterrupt):
+    """The user stopped a batch.  `Run All` must stop too, hence an interrupt."""
 
 
 def map(
@@ -65,15 +66,15 @@ def map(
 
     `{}` in the prompt is the row, `{name}` one of its columns; a function of the row makes the
     prompt itself.  `schema` is what `%%ollmlx --format` takes; answers are then its values, and a
-    frame has a column for each field.  `request` is whatever `chat` takes besides: `options`,
-    `think`, `keep_alive`.  A row whose request fails `retries` times more is None, named in a
-    warning and in the column `error`.  `parallel` requests are under way at once; 0 is as many as
-    keep the server busy.
+    frame has a column for each field.  `request` is a chat's `options`, `think`, `keep_alive`.  A
+    row whose request fails `retries` times more is None, named in a warning and in the column
+    `error`; a row without a value is None, too.  `parallel` requests are under way at once; 0 is as
+    many as keep the server busy.
 
     Rows that are answered are kept when the batch is interrupted or rows fail: the same call goes
     on from there.  With `keep`, a file, they outlive the kernel.
 
-    Raises `NoServer`, `BadRequest` for rows and prompts that do not fit, `NotFound`-like
+    Raises `NoServer`, `ServerLost`, `BadRequest` for rows and prompts that do not fit,
     `ollama.ResponseError` for a model that is not there, and `Stopped`.
     """
     wanted, given = shape(schema), rows if isinstance(rows, Table) else table(rows)
@@ -82,24 +83,27 @@ def map(
     _check(request)
     shared = {"model": model or _any_model(host), "format": wanted.format, **request}
     instruction = [{"role": "system", "content": system}] if system else []
+    asked = questions(prompt, given.rows)
     requests = [
         {**shared, "messages": [*instruction, {"role": "user", "content": question}]}
-        for question in questions(prompt, given.rows)
+        for question in asked.values()
     ]
     kept = InFile(Path(keep)) if keep else OF_THIS_KERNEL
     batch = _Batch(requests, wanted, kept, retries)
     batch.ask_all(host, parallel)
-    _warn(batch.outcomes)
-    return given.build(batch.outcomes)
+    found = dict(zip(asked, batch.outcomes, strict=True))
+    outcomes = [found.get(number, Outcome(None)) for number in range(len(given.rows))]
+    made = given.build(outcomes)
+    batch.forget()
+    _warn(outcomes)
+    return made
 
 
 def _check(request: Mapping[str, Any]) -> None:
     """Raises `BadRequest` for what a chat would refuse in each row, or ignore."""
-    if not request.keys().isdisjoint(_OURS):
-        raise BadRequest(f"{', '.join(_OURS)} are made of rows, prompt, system and schema")
-    if unknown := request.keys() - signature(AsyncClient.chat).parameters.keys():
+    if unknown := sorted(request.keys() - set(_REQUEST)):
         raise BadRequest(
-            f"{', '.join(sorted(unknown))}: no argument of a chat is called so; "
+            f"map takes {', '.join(_REQUEST)} of a chat's arguments, not {', '.join(unknown)}; "
             "what the API calls options goes into options={…}"
         )
     check_options(request.get("options"))
@@ -114,14 +118,15 @@ def embed(rows: Any, model: str, *, host: str | None = None, **request: Any) -> 
     """The embedding of each row's text, of the kind that `map` gives.  `request` is `embed`'s."""
     check_options(request.get("options"))
     given = table(rows)
-    texts = [str(row) for row in given.rows]
+    texts = questions("{}", given.rows)
+    numbers, outcomes = list(texts), [Outcome(None) for _ in given.rows]
     with Client(host) as client:
-        vectors: list[list[float]] = []
-        for start in range(0, len(texts), EMBEDDED_AT_ONCE):
-            some = texts[start : start + EMBEDDED_AT_ONCE]
-            embedded = client.embed(model=model, input=some, **request)
-            vectors += [list(vector) for vector in embedded.embeddings]
-    return given.build([Outcome(vector) for vector in vectors])
+        for start in range(0, len(numbers), EMBEDDED_AT_ONCE):
+            some = numbers[start : start + EMBEDDED_AT_ONCE]
+            embedded = client.embed(model, [texts[number] for number in some], **request)
+            for number, vector in zip(some, embedded.embeddings, strict=True):
+                outcomes[number] = Outcome(list(vector))
+    return given.build(outcomes)
 
 
 @dataclass
@@ -161,23 +166,27 @@ class _Batch:
                 f"stopped after {done} of {total} rows; they are kept, the same call goes on"
             ) from None
         self._show(bar, final=True)
+
+    def forget(self) -> None:
+        """What is kept of it, unless rows failed."""
         if not any(isinstance(value, _Failure) for value in self._values.values()):
             self._kept.forget(self._keys)
 
     def _remembered(self) -> Iterator[tuple[int, Any]]:
         for number, key in enumerate(self._keys):
             if (text := self._kept.get(key)) is not None:
-                yield number, self._wanted.read(text)
+                with suppress(Misshapen):  # a validator may have been written since
+                    yield number, self._wanted.read(text)
 
     async def _ask(self, host: str | None, parallel: int) -> None:
         numbers = [n for n in range(len(self._requests)) if n not in self._values]
         if not numbers:
             return
-        # No limit: each taker has a connection of its own, and keeps it.
-        async with AsyncClient(host, limits=httpx.Limits()) as client:
+        async with AsyncClient(host) as client:
             count = min(parallel or await self._in_flight(client), len(numbers))
-            missing = iter(numbers)
-            takers = [asyncio.create_task(self._take(client, missing)) for _ in range(count)]
+            # Reading the certificates takes as long as making twenty clients.
+            trust, missing = httpx.create_ssl_context(), iter(numbers)
+            takers = [asyncio.create_task(self._take(client, trust, missing)) for _ in range(count)]
             try:
                 await asyncio.gather(*takers)
             finally:
@@ -193,17 +202,25 @@ class _Batch:
             return _FOR_A_PLACE * places or PARALLEL
         return PARALLEL
 
-    async def _take(self, client: AsyncClient, missing: Iterator[int]) -> None:
+    async def _take(self, whose: AsyncClient, trust: SSLContext, missing: Iterator[int]) -> None:
         """Ask for row after row, each the next that nobody has taken."""
-        for number in missing:
-            try:
-                text, value = await self._answer(client, self._requests[number])
-                self._kept.put(self._keys[number], text)
-                self._values[number] = value
-            except (Misshapen, _Refused) as error:
-                self._values[number] = _Failure(str(error))
+        async with whose.alone(trust) as client:
+            for number in missing:
+                try:
+                    text, value = await self._answer(client, self._requests[number])
+                    self._kept.put(self._keys[number], text)
+                    self._values[number] = value
+                except (Misshapen, _Refused) as error:
+                    self._values[number] = _Failure(str(error))
+                except (httpx.HTTPError, ConnectionError) as error:
+                    raise ServerLost(
+                        f"no server answers at {whose.server.place}, after {len(self._values)} of "
+                        f"{len(self._requests)} rows; they are kept, the same call goes on"
+                    ) from error
 
-    async def _answer(self, client: AsyncClient, request: Mapping[str, Any]) -> tuple[str, Any]:
+    async def _answer(
+        self, client: ollama.AsyncClient, request: Mapping[str, Any]
+    ) -> tuple[str, Any]:
         """Raises `Misshapen` and `_Refused` for this row, anything else for them all."""
         for attempt in range(1, self._tries + 1):
             last = attempt == self._tries
@@ -221,6 +238,8 @@ class _Batch:
                     raise
                 if last or error.status_code not in _PASSING:
                     raise _Refused(error.error) from error
+            except UnicodeEncodeError as error:
+                raise _Refused(f"no text that could be sent: {error}") from error
             except (httpx.HTTPError, ConnectionError):
                 if last:
                     raise

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_origin
 
 import msgspec
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import DecimalSchema, SetSchema
@@ -42,7 +42,17 @@ class Shape:
             return self.decode(text)
         except ValueError as error:
             begun = text if len(text) <= 60 else f"{text[:60]}…"
-            raise Misshapen(f"the answer is not of the shape asked for: {begun!r}") from error
+            raise Misshapen(
+                f"the answer is not of the shape asked for: {begun!r} ({_why(error)})"
+            ) from error
+
+
+def _why(error: ValueError) -> str:
+    """The first thing that is wrong, and where."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return ": ".join([*map(str, first["loc"]), first["msg"]])
 
 
 FREE = Shape(None, str)

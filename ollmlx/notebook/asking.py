@@ -50,11 +50,12 @@ def ask(session: Session, given: Namespace, cell: str) -> None:
 
 
 def options(given: Namespace) -> dict[str, Any]:
-    """The API's `options`.  Raises `Misused` and `UnknownOption`."""
+    """The API's `options`.  Raises `Misused`, and what `check_options` does."""
     named = {key: getattr(given, key) for key in ("temperature", "seed", "num_predict")}
-    others = dict(option(text) for text in given.option)
-    check_options(others)
-    return {key: value for key, value in named.items() if value is not None} | others
+    made = {key: value for key, value in named.items() if value is not None}
+    made |= (option(text) for text in given.option)
+    check_options(made)
+    return made
 
 
 def _question(given: Namespace, cell: str, variables: Mapping[str, Any]) -> Message:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ollama import ProgressResponse, ResponseError
 
 from ollmlx.batch.progress import drawn, duration, new_bar
-from ollmlx.client import Client
+from ollmlx.client import Client, writes
 from ollmlx.notebook.errors import Interrupted, Misused
 from ollmlx.notebook.listing import size
 from ollmlx.notebook.saying import say
@@ -41,8 +41,11 @@ def remove(session: Session, given: Namespace) -> None:
 
 def load(session: Session, given: Namespace) -> None:
     with Client() as client:
-        client.generate(model=given.model, prompt="", keep_alive=given.keep_alive)
-    session.model = given.model
+        if writes(client, given.model):
+            client.generate(model=given.model, prompt="", keep_alive=given.keep_alive)
+            session.model = given.model
+        else:
+            client.embed(given.model, [], keep_alive=given.keep_alive)
     say(f"loaded {given.model}")
 
 

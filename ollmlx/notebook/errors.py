@@ -1,13 +1,10 @@
-"""Errors that a cell shows in one line: a traceback would be of our code, not of the user's."""
+"""What ends a cell of the magics."""
 
-from ollmlx.errors import OllmlxError
+from ollmlx.errors import InOneLine, OllmlxError
 
 
-class Shown(OllmlxError):
+class Shown(InOneLine, OllmlxError):
     """Ends a cell with its text alone."""
-
-    def _render_traceback_(self) -> list[str]:  # IPython's hook for exceptions that draw themselves
-        return [str(self)]
 
 
 class Misused(Shown):

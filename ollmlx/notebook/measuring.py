@@ -62,6 +62,8 @@ def bench(session: Session, given: Namespace) -> None:
     """A minute's impression; `python -m ollmlx.bench` measures with care."""
     check_name("--out", given.out)
     counts = _counts(given.streams)
+    if given.tokens < 1:
+        raise Misused("--tokens is a number from 1 up")
     bar, measured = new_bar(), list[Measured]()
     try:
         for model in given.models:

@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Mapping
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -106,5 +107,5 @@ def option(text: str) -> tuple[str, Any]:
 
 def check_name(flag: str, name: str | None) -> None:
     """Raises `Misused` for what no variable can be called."""
-    if name and not name.isidentifier():
+    if name and (not name.isidentifier() or iskeyword(name)):
         raise Misused(f"{flag} needs a variable's name, not {name!r}")

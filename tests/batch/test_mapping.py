@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import ollmlx
-from ollmlx.batch.mapping import RowsFailed, Stopped
+from ollmlx.batch.mapping import RowsFailed, ServerLost, Stopped
 from ollmlx.errors import BadRequest
 from tests.stand_in import StandIn
 
@@ -111,6 +111,30 @@ def test_polars_is_served_alike(server: StandIn):
     assert frame["text"].ollmlx.map(model="m").to_list() == ["a", "bc"]
 
 
+def test_what_is_missing_is_an_empty_text_and_a_row_of_nothing_else_is_not_asked(server: StandIn):
+    server.script = echo
+    rows = [None, "a", float("nan"), pd.NA, pd.NaT, "", 0]
+    missing = [None, "<a>", None, None, None, "<>", "<0>"]
+    assert ollmlx.map(rows, "<{}>", model="m") == missing
+    frame = pd.DataFrame({"a": ["x", None, None], "b": [1.5, 2, None]})
+    assert ollmlx.map(frame, "{a}-{b}", model="m").dropna().tolist() == ["x-1.5", "-2.0"]
+    assert pl.Series([None, "ab"]).ollmlx.embed("m").to_list() == [None, [2, 1]]
+
+
+def test_tables_of_other_kinds_have_rows_too(server: StandIn):
+    class Own(pd.DataFrame): ...
+
+    class Arrow:
+        def to_pylist(self) -> list[dict[str, str]]:
+            return [{"a": "y"}]
+
+    server.script = echo
+    assert ollmlx.map(Own({"a": ["x"]}), "{a}", model="m").tolist() == ["x"]
+    assert list(Own({"a": ["x"]}).ollmlx.map("{a}", model="m")) == ["a", "answer"]
+    assert ollmlx.map(Arrow(), "{a}", model="m") == ["y"]
+    assert ollmlx.map((row for row in "xy"), "{}", model="m") == ["x", "y"]
+
+
 def test_texts_are_embedded_row_by_row(server: StandIn):
     vectors = pd.Series(["a", "bcd"]).ollmlx.embed("m")
     assert vectors.tolist() == [[1, 1], [3, 1]]
@@ -145,6 +169,38 @@ def test_a_frame_has_a_column_of_errors_even_where_every_row_failed(server: Stan
         done = frames.DataFrame({"text": ["a", "b"]}).ollmlx.map("{text}", model="m")
     assert list(done.columns) == ["text", "answer", "error"]
     assert list(done["error"]) == ["too long", "too long"]
+
+
+def test_a_field_that_is_called_error_stays_beside_the_errors(server: StandIn):
+    def script(request: dict[str, Any]) -> dict[str, Any]:
+        bad = {"status": 400, "error": "too long"}
+        return bad if said(request) == "long" else {"content": '{"error": "none"}'}
+
+    server.script = script
+    with pytest.warns(RowsFailed):
+        done = ollmlx.map(pl.Series(["a", "long"]), "{}", {"type": "object"}, model="m")
+    assert done.rows() == [("none", None), (None, "too long")]
+
+
+def test_a_row_that_cannot_be_sent_is_one_row_that_failed(server: StandIn):
+    server.script = echo
+    with pytest.warns(RowsFailed, match="row 0: no text that could be sent: 'utf-8' codec"):
+        assert ollmlx.map(["\udc80", "c"], "{}", model="m") == [None, "c"]
+
+
+def test_a_server_that_is_gone_is_said_in_one_line():
+    with pytest.raises(
+        ServerLost, match=r"no server answers at http://127\.0\.0\.1:1, after 0 of 1"
+    ):
+        ollmlx.map(["a"], "{}", model="m", host="http://127.0.0.1:1", retries=0)
+
+
+def test_polars_holds_answers_of_several_kinds(server: StandIn):
+    server.script = lambda request: {"content": said(request)}
+    rows = pl.Series(['{"a": 1}', "3", '"x"', "2.5"])
+    values = [{"a": 1}, 3, "x", 2.5]
+    assert rows.ollmlx.map("{}", "json", model="m").to_list() == values
+    assert rows[1::2].ollmlx.map("{}", "json", model="m").sum() == 5.5
 
 
 def test_what_may_pass_is_tried_again(server: StandIn):
@@ -261,6 +317,10 @@ def test_a_prompt_may_be_a_function_of_the_row(server: StandIn):
         (
             {"options": {"temprature": 0}},
             "no option is called temprature; did you mean temperature?",
+        ),
+        (
+            {"options": {"temperature": float("nan")}},
+            "the option temperature is a number, not nan",
         ),
         (
             {"options": ollama.Options(mirostat=1)},

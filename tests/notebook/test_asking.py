@@ -140,6 +140,7 @@ def test_a_model_that_only_calls_is_stopped(shell: InteractiveShell, server: Sta
         ("m --tools nothing", "no function is called nothing"),
         ("m --rounds 0", "--rounds is a number from 1 up"),
         ("m -o num_prdict=9", "no option is called num_prdict; did you mean num_predict?"),
+        ("m -t nan", "the option temperature is a number, not nan"),
         ("m --think=much", "invalid choice: 'much'"),
         ("m --temperature warm", "invalid float value"),
         ("m --format nowhere", "--format nowhere: neither a variable"),

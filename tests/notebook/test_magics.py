@@ -127,6 +127,7 @@ def test_an_interrupt_keeps_what_had_come(
     [
         ("dance", "%ollmlx knows list, ps, status"),
         ("load", "%ollmlx load: the following arguments are required: model"),
+        ("bench m --tokens 0", "--tokens is a number from 1 up"),
         ("status now", "%ollmlx status: unrecognized arguments: now"),
         ("use 'x", "No closing quotation"),
     ],
@@ -137,8 +138,9 @@ def test_a_misspelt_command_is_explained(shell: InteractiveShell, line: str, sai
 
 
 def test_out_needs_a_name(shell: InteractiveShell, server: StandIn):
-    with pytest.raises(Misused, match="--out needs a variable's name"):
-        ask(shell, "m --out 3x")
+    for name in ("3x", "class"):
+        with pytest.raises(Misused, match="--out needs a variable's name"):
+            ask(shell, f"m --out {name}")
     assert server.asked == []
 
 
@@ -159,10 +161,20 @@ def test_load_and_unload_ask_for_no_text(
     shell.run_line_magic("ollmlx", "load m")
     assert capsys.readouterr().out == "loaded m\n"
     shell.run_line_magic("ollmlx", "stop")
-    assert [(r["path"], r["model"], r.get("keep_alive")) for r in server.asked] == [
+    assert [(r["path"], r["model"], r.get("keep_alive")) for r in server.asked[1:]] == [
         ("generate", "m", None),
         ("generate", "m:1b", 0),
     ]
+
+
+def test_a_model_that_only_embeds_is_loaded_and_asked_nothing_by_itself(
+    shell: InteractiveShell, server: StandIn
+):
+    server.capabilities = ["embedding"]
+    shell.run_line_magic("ollmlx", "load m")
+    assert (server.asked[-1]["path"], server.asked[-1]["input"]) == ("embed", [])
+    with pytest.raises(Failed, match="the server has no model"):
+        ask(shell, "")
 
 
 def test_the_help_lists_every_option(shell: InteractiveShell):
