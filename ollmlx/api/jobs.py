@@ -226,6 +226,9 @@ class Jobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for job in kept:
+            async with job.writing:
+                """What is being written is older than what follows."""
         self._files.release(left)  # at the end of the interpreter there are no threads to be had
         # Somebody else who followed a job may have seen its end before its own task did.
         for job in kept:
@@ -324,6 +327,10 @@ class Jobs:
         raise Halted(f"the {job.kind} of {job.model} was stopped")
 
     async def _write(self, job: Job) -> None:
+        """Goes on when nobody waits for it any more: a thread cannot be cancelled."""
+        await asyncio.shield(self._write_down(job))
+
+    async def _write_down(self, job: Job) -> None:
         """A job that cannot be written down ends with the server; it goes on all the same."""
         async with job.writing:  # or an older state might be written last
             if not job.kept:

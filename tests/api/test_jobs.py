@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import os
-import random
 import signal
 import sys
 import threading
@@ -20,26 +19,12 @@ from ollmlx.engine.news import News
 from ollmlx.errors import OllmlxError
 from ollmlx.store.jobfiles import JobFiles, KeptJob
 from ollmlx.wire.native import ProgressResponse
-from tests.misbehaving import misbehaving
 from tests.serving import serving, talking
-from tests.store.shelf import write_gguf
 from tests.waiting import until
 
 CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
 MIB = 1 << 20
 JOBS = "/api/ollmlx/jobs"
-
-
-@pytest.fixture
-def registry():
-    with misbehaving() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> bytes:
-    path = write_gguf(tmp_path_factory.mktemp("gguf") / "w.gguf")
-    return path.read_bytes() + random.Random(1).randbytes(3 * MIB)
 
 
 @pytest.fixture
@@ -55,7 +40,7 @@ async def begin(client: httpx.AsyncClient, name: str) -> dict:
 
 async def reached(client: httpx.AsyncClient, job: dict, holds: Callable[[dict], bool]) -> dict:
     """The job as soon as it is as wanted, by the stream of events."""
-    async with asyncio.timeout(20), client.stream("GET", "/api/ollmlx/events") as answer:
+    async with asyncio.timeout(90), client.stream("GET", "/api/ollmlx/events") as answer:
         async for line in answer.aiter_lines():
             event = json.loads(line)
             for seen in event.get("changed", []) if event["type"] == "jobs" else []:
@@ -121,14 +106,14 @@ class SlowFiles(JobFiles):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.go_on, self._writing = threading.Event(), False
+        self.go_on, self.writing = threading.Event(), False
 
     def write(self, job: KeptJob) -> None:
-        assert not self._writing
-        self._writing = True
+        assert not self.writing
+        self.writing = True
         assert job.status != "failed" or self.go_on.wait(10)
         super().write(job)
-        self._writing = False
+        self.writing = False
 
 
 async def test_a_job_is_gone_on_with_while_its_end_is_being_written_down(tmp_path):
@@ -154,6 +139,24 @@ async def test_a_job_is_gone_on_with_while_its_end_is_being_written_down(tmp_pat
     assert (job.status, job.error) == ("done", "")
     await jobs.close()
     assert not list(tmp_path.rglob("*.json"))
+
+
+async def test_a_server_may_end_while_a_jobs_end_is_being_written_down(tmp_path):
+    async def work(_: object) -> AsyncIterator[ProgressResponse]:
+        yield ProgressResponse("pulling manifest")
+        raise OllmlxError("no room")
+
+    files = SlowFiles(tmp_path)
+    jobs = Jobs(News(), files)
+    job = await jobs.start("pull", "m", {}, work)
+    await job.left.wait()
+    await until(lambda: files.writing)
+    closing = asyncio.create_task(jobs.close())
+    await asyncio.wait([closing], timeout=0.1)
+    files.go_on.set()
+    await closing
+    await until(lambda: not files.writing)
+    assert [(left.status, left.error) for left in files.abandoned()] == [("failed", "no room")]
 
 
 @pytest.mark.parametrize("kept", [True, False])
