@@ -132,29 +132,15 @@ async def test_keys_match_whatever_their_case_and_rubbish_after_the_body_is_igno
 @pytest.mark.parametrize(
     ("path", "body", "status", "error"),
     [
-        ("generate", "", 400, "missing request body"),
-        ("generate", "{", 400, "unexpected EOF"),
-        ("generate", "{}", 404, "model '' not found"),
-        ("chat", "{}", 400, "model is required"),
         ("embed", "{}", 404, "model '' not found"),
         ("embeddings", "{}", 400, "model is required"),
-        ("show", "{}", 400, "model is required"),
-        ("chat", '{"model":"nope"}', 404, "model 'nope' not found"),
         ("chat", '{"model":"a b"}', 404, "model 'a b' not found"),
         ("embed", '{"model":"nope","input":5}', 400, "invalid input type"),
-        ("embed", '{"model":"nope"}', 404, 'model "nope" not found, try pulling it first'),
         (
             "generate",
             '{"model":"nope","top_logprobs":21}',
             400,
             "top_logprobs must be between 0 and 20",
-        ),
-        ("generate", '{"model":"echo","keep_alive":"soon"}', 400, 'time: invalid duration "soon"'),
-        (
-            "generate",
-            '{"model":"echo","prompt":"x","options":{"temperature":"hot"}}',
-            500,
-            'option "temperature" must be of type float32',
         ),
         (
             "generate",
@@ -170,33 +156,9 @@ async def test_keys_match_whatever_their_case_and_rubbish_after_the_body_is_igno
         ),
         (
             "generate",
-            '{"model":"echo","prompt":"x","think":true}',
-            400,
-            '"echo" does not support thinking',
-        ),
-        (
-            "generate",
             '{"model":"embedder","prompt":"x"}',
             400,
             '"embedder" does not support generate',
-        ),
-        (
-            "chat",
-            '{"model":"echo","messages":[{"role":"user"}],"tools":[{"type":"function"}]}',
-            400,
-            "registry.ollama.ai/library/echo:latest does not support tools",
-        ),
-        (
-            "generate",
-            '{"model":"echo","prompt":"x","suffix":"y"}',
-            400,
-            "registry.ollama.ai/library/echo:latest does not support insert",
-        ),
-        (
-            "generate",
-            '{"model":"echo","prompt":"x","format":"xml"}',
-            500,
-            'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object',
         ),
         ("chat", '{"model":" nope "}', 404, "model ' nope ' not found"),
         ("show", '{"model":"  "}', 400, "model is required"),

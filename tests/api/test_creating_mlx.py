@@ -74,28 +74,18 @@ async def test_a_loaded_model_that_is_replaced_answers_with_the_new_weights(
     assert await said(client) != REPLY
 
 
-@pytest.mark.parametrize(
-    ("kind", "level"),
-    [("mxfp4", "mxfp4"), ("mixed_3_6", "int3")],
-)
-async def test_a_folder_is_quantised_as_the_recipe_says(
-    client, root, scripted: ToyModels, kind: str, level: str
-):
-    files = await upload_folder(client, scripted.mlx)
-    frames = await create(client, files=files, quantize=kind)
-    assert frames[-1] == {"status": "success"}
-    assert f"quantizing F32 model to {kind.upper()}" in statuses(frames)
-    shown = (await client.post("/api/show", json={"model": "made"})).json()
-    assert shown["details"]["quantization_level"] == level
-    config = json.loads((root / FOLDER / "config.json").read_text())
-    assert config["quantization"]["bits"] == int(level[-1])
-
-
-async def test_a_quantised_model_still_answers_and_is_not_quantised_again(
+async def test_a_folder_is_quantised_as_the_recipe_says_answers_and_is_not_quantised_again(
     client, root, scripted: ToyModels
 ):
     files = await upload_folder(client, scripted.mlx)
-    await create(client, files=files, quantize="int8")
+    for kind, level in (("mxfp4", "mxfp4"), ("mixed_3_6", "int3")):
+        frames = await create(client, files=files, quantize=kind)
+        assert frames[-1] == {"status": "success"}
+        assert f"quantizing F32 model to {kind.upper()}" in statuses(frames)
+        shown = (await client.post("/api/show", json={"model": "made"})).json()
+        assert shown["details"]["quantization_level"] == level
+        config = json.loads((root / FOLDER / "config.json").read_text())
+        assert config["quantization"]["bits"] == int(level[-1])
     assert await said(client) == REPLY
     again = await create(client, model="again", **{"from": "made"}, quantize="int4")
     assert again[-1]["error"] == ("quantization is only supported for F16, BF16 and F32 models")

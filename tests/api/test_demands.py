@@ -45,7 +45,10 @@ def url(scripted: ToyModels, toy: ToyModels) -> Iterator[str]:
             **able,
         )
         for kind in ("gguf", "mlx")
-        for name, made, template in [("scripted", scripted, THINKS), ("random", toy, THINKS)]
+        for name, made, template in [
+            *(("scripted", scripted, THINKS), ("random", toy, THINKS)),
+            ("muses", toy, f"{THINKS}<think>"),
+        ]
     ]
     clever = echo_model(
         "echo:latest",
@@ -100,6 +103,17 @@ async def test_calls_follow_thoughts_and_a_budget_closes_these(client, kind):
     fields = {"think": True, "tools": [WEATHER], "tool_choice": "required", "thinking_budget": 4}
     answer = await ask(client, f"random-{kind}", **fields)
     assert answer["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
+
+
+async def test_an_answer_follows_thoughts_that_are_longer_than_the_window(client, kind):
+    format = {"type": "choice", "choices": ["left", "right"]}
+    options = {"num_ctx": 128, "num_predict": 200}
+    fields = {"think": True, "thinking_budget": 150, "format": format, "options": options}
+    answer = await ask(client, f"muses-{kind}", **fields)
+    assert answer["message"]["thinking"]
+    assert answer["message"]["content"] in ("left", "right")
+    short = await ask(client, f"muses-{kind}", shift=False, **{**fields, "thinking_budget": 104})
+    assert (short["message"]["content"], short["done_reason"]) == ("", "length")
 
 
 async def test_a_budget_of_thoughts_is_kept_and_the_answer_follows(client):

@@ -38,7 +38,7 @@ class Watching:
         self.seen: list[str] = []
 
     async def until(self, holds: Any) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not holds(self):
                 self._take(json.loads(await anext(self._lines)))
 

@@ -16,26 +16,12 @@ import pytest
 from ollmlx.api import transfers
 from ollmlx.settings import Settings
 from ollmlx.store.library import Library
-from tests.misbehaving import Handler, misbehaving
-from tests.store.shelf import write_gguf
+from tests.misbehaving import Handler
 from tests.waiting import until
 
 CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
 MIB = 1 << 20
 KILLS = int(os.environ.get("OLLMLX_TEST_KILLS", "15"))
-
-
-@pytest.fixture
-def registry():
-    with misbehaving() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> bytes:
-    """A GGUF of 3 MiB; what follows the tensors is nobody's."""
-    path = write_gguf(tmp_path_factory.mktemp("gguf") / "w.gguf")
-    return path.read_bytes() + random.Random(1).randbytes(3 * MIB)
 
 
 async def pull(client: httpx.AsyncClient, name: str, **fields: object) -> list[dict]:

@@ -7,18 +7,10 @@ import httpx
 import pytest
 from huggingface_hub import constants
 
-from tests.hub import Repository, running_hub
+from tests.hub import Repository
 from tests.store.shelf import write_gguf, write_mlx
 
-
-@pytest.fixture(autouse=True)
-def hub(monkeypatch, tmp_path):
-    with running_hub() as running:
-        # The user's own way to say which hub, and where its cache is.
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        yield running
+pytestmark = pytest.mark.usefixtures("hub")  # before the server starts
 
 
 @pytest.fixture

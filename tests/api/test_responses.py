@@ -223,6 +223,16 @@ async def test_members_of_a_namespace_have_its_name_before_theirs(echo):
     assert answer["output"][0]["content"][0]["text"] == "[user]hey<ns.f><ns.g>"
 
 
+async def test_a_call_of_a_namespaces_function_tells_both_apart(echo):
+    """Codex runs no `ns.f`."""
+    tools, said = [{"type": "namespace", "name": "ns", "tools": [TOOL]}], CALL.replace("f", "ns.f")
+    (call,) = (await respond(echo, said, model="clever", tools=tools))["output"]
+    assert (call["namespace"], call["name"]) == ("ns", "f")
+    assert (await events(echo, said, model="clever", tools=tools))[-2]["item"]["name"] == "f"
+    answer = await respond(echo, [call], model="roles")
+    assert answer["output"][0]["content"][0]["text"] == "[assistant](ns.f)"
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

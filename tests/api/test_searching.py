@@ -7,22 +7,13 @@ import pytest
 
 from ollmlx.engine import fit
 from ollmlx.settings import Settings
-from tests.hub import CHANGED, Repository, running_hub
+from tests.hub import CHANGED, Repository
 from tests.misbehaving import misbehaving
 from tests.serving import served
 from tests.store.shelf import write_gguf, write_mlx
 
 SIZE = 5000
 GGUF = {"w.Q8_0.gguf": b"x" * SIZE}
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    with running_hub() as running:
-        # The user's own way to say which hub, and where its cache is.
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-        yield running
 
 
 @pytest.fixture

@@ -9,9 +9,11 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import ollama
 import pytest
+from pydantic import BaseModel
 
 from tests.clients.table import ENGINES, FILE, GGUF, MLX, Record, text
 from tests.jupyter_ext.process import serving
@@ -36,6 +38,13 @@ PICTURES = [base64.b64encode(picture(seed)).decode() for seed in (1, 2)]
 """Two PNG files, about which the toys that see have different things to say."""
 _RECORD = pytest.StashKey[Record]()
 _PARTIAL = pytest.StashKey[bool]()
+
+
+class City(BaseModel):
+    """A city."""
+
+    size: Literal["small", "large"]
+    capital: bool
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 """The official `anthropic` package for Python, unchanged, with real models."""
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import ollama
 import pytest
-from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, SAY, Doors
+from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, SAY, City, Doors
 from tests.clients.late import Late
 from tests.clients.test_ollama import THINKER
 
@@ -27,11 +26,6 @@ WEATHER: Any = {
 # This client no longer has the parameter, which the API still does.
 GREEDY: dict[str, Any] = {"extra_body": {"temperature": 0}}
 SHORT: dict[str, Any] = {"model": MODEL, "max_tokens": 12, **GREEDY}
-
-
-class City(BaseModel):
-    size: Literal["small", "large"]
-    capital: bool
 
 
 @pytest.fixture(scope="module")

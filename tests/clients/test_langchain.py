@@ -2,12 +2,10 @@
 
 import math
 from operator import mul
-from typing import Literal
 
 import pytest
-from pydantic import BaseModel
 
-from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, Doors
+from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, City, Doors
 from tests.clients.late import Late
 
 messages = Late("langchain_core.messages")
@@ -20,13 +18,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
 SHORT = {"temperature": 0, "num_predict": 12}
-
-
-class City(BaseModel):
-    """A city."""
-
-    size: Literal["small", "large"]
-    capital: bool
 
 
 def get_weather(city: str) -> str:

@@ -3,12 +3,11 @@
 import json
 import math
 from operator import mul
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, Doors
+from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, City, Doors
 from tests.clients.late import Late
 
 litellm = Late("litellm")
@@ -32,11 +31,6 @@ WEATHER = {
         },
     },
 }
-
-
-class City(BaseModel):
-    size: Literal["small", "large"]
-    capital: bool
 
 
 def reach(provider: str, url: str) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 import base64
 import math
 from operator import mul
-from typing import Any, Literal
+from typing import Any
 
 import ollama
 import pytest
-from pydantic import BaseModel
 
-from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, Doors
+from tests.clients.conftest import MODEL, PICTURES, QUESTION, SAY, City, Doors
 from tests.clients.late import Late
 
 messages = Late("llama_index.core.llms")
@@ -23,13 +22,6 @@ pytestmark = [
     pytest.mark.usefixtures("unclosed"),
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
-
-
-class City(BaseModel):
-    """A city."""
-
-    size: Literal["small", "large"]
-    capital: bool
 
 
 def get_weather(city: str) -> str:

@@ -4,13 +4,11 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator
 from operator import mul
-from typing import Literal
 
 import ollama
 import pytest
-from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, EMBEDDER, MODEL, PICTURES, QUESTION, SAY, Doors
+from tests.clients.conftest import CALLER, EMBEDDER, MODEL, PICTURES, QUESTION, SAY, City, Doors
 from tests.registry import docker_registry
 
 pytestmark = [pytest.mark.model, pytest.mark.client("ollama (Python)")]
@@ -20,11 +18,6 @@ THINKER = (
     "{{ range .Messages }}{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}"
     "{{ .Content }}\n{{ end }}<think>"
 )
-
-
-class City(BaseModel):
-    size: Literal["small", "large"]
-    capital: bool
 
 
 @pytest.fixture(scope="module")

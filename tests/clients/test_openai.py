@@ -5,12 +5,11 @@ import math
 import re
 from collections.abc import AsyncIterator, Iterator
 from operator import mul
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, SAY, Doors
+from tests.clients.conftest import CALLER, MODEL, PICTURES, QUESTION, SAY, City, Doors
 from tests.clients.late import Late
 
 openai = Late("openai")
@@ -29,11 +28,6 @@ PARAMETERS = {
 }
 FUNCTION = {"name": "get_weather", "description": "The weather.", "parameters": PARAMETERS}
 TOOLS: Any = [{"type": "function", "function": FUNCTION}]
-
-
-class City(BaseModel):
-    size: Literal["small", "large"]
-    capital: bool
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,12 @@ class Answer:
             self.finish, self.usage = event.finish, event.usage
 
 
+def cached(answer: Answer) -> int:
+    """Tokens of the prompt that were not read again."""
+    assert answer.usage is not None
+    return answer.usage.cached_tokens
+
+
 def drive(backend: Backend, most: int = 5000) -> dict[int, Answer]:
     """Step until no job is left; answers by job id."""
     answers: dict[int, Answer] = {}
@@ -59,3 +65,16 @@ def answer(backend: Backend, job: Generate) -> Answer:
     """The answer to a job that runs alone."""
     backend.submit(job)
     return drive(backend)[job.id]
+
+
+def one_step_apart(backend: Backend, *jobs: Generate) -> dict[int, Answer]:
+    """Answers to jobs that join while those before them run."""
+    answers = {job.id: Answer() for job in jobs}
+    for job in jobs:
+        backend.submit(job)
+        for event in backend.step():
+            answers[event.id].add(event)
+    while backend.busy:
+        for event in backend.step():
+            answers[event.id].add(event)
+    return answers

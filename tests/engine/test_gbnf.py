@@ -1,10 +1,9 @@
 """GBNF in the spellings that llama.cpp takes."""
 
 import pytest
-from llguidance import LLTokenizer
 
 from ollmlx.engine.gbnf import to_lark
-from ollmlx.engine.grammar import Matcher
+from tests.engine.bytewise import accepted, matcher
 
 JSON = r"""
 root   ::= object
@@ -28,13 +27,7 @@ ws ::= | " " | "\n" [ \t]{0,20}
 
 
 def accepts(grammar: str, text: str) -> bool:
-    tokenizer = LLTokenizer("byte")
-    matcher = Matcher(tokenizer, to_lark(grammar), tokenizer.vocab_size)
-    for byte in text.encode():
-        if not matcher.allowed()[byte]:
-            return False
-        matcher.consume(byte)
-    return bool(matcher.allowed()[tokenizer.eos_token])
+    return accepted(matcher(to_lark(grammar)), text)
 
 
 def test_the_json_of_llama_cpp() -> None:

@@ -1,14 +1,15 @@
 """What a prompt starts from: the same answer always, with as little computed as can be."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from llama_cpp import llama_cpp as llama
 
-from ollmlx.engine.jobs import Generate, LoadOptions
+from ollmlx.engine.jobs import Generate
 from ollmlx.engine.llama.backend import LlamaCppBackend
 from ollmlx.engine.llama.parking import Held, worth_saving
-from tests.engine.answers import GREEDY, Answer, answer, drive
+from tests.engine.answers import GREEDY, answer, cached, drive
 from tests.toy import ToyModels
 
 Open = Callable[..., LlamaCppBackend]
@@ -17,29 +18,13 @@ ENDLESS = "start: /[a-z ]{5000}/"
 
 
 @pytest.fixture
-def opened(toy: ToyModels, saving: None) -> Iterator[Open]:
-    backends = []
-
-    def open_toy(num_ctx: int = 512, num_parallel: int = 1) -> LlamaCppBackend:
-        options = LoadOptions(
-            num_ctx=num_ctx, num_parallel=num_parallel, num_thread=1, kv_cache_type="f32"
-        )
-        backends.append(LlamaCppBackend(str(toy.gguf), options, lambda fraction: None))
-        return backends[-1]
-
-    yield open_toy
-    for backend in backends:
-        backend.close()
+def opened(llama: Open, toy: ToyModels, saving: None) -> Open:
+    return partial(llama, toy.gguf)
 
 
 def words(seed: int, count: int) -> list[int]:
     """Tokens of no meaning, different for each seed from the first on."""
     return [(seed * 31 + number * 17) % 250 + 1 for number in range(count)]
-
-
-def cached(answer: Answer) -> int:
-    assert answer.usage is not None
-    return answer.usage.cached_tokens
 
 
 def test_the_second_turn_of_a_chat_computes_only_what_is_new(opened: Open) -> None:

@@ -1,6 +1,7 @@
 """Vectors are compared with the library's own, and with themselves in other batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from llama_cpp import LLAMA_POOLING_TYPE_MEAN, Llama
 from numpy.typing import NDArray
 
-from ollmlx.engine.jobs import Embed, Generate, LoadOptions
+from ollmlx.engine.jobs import Embed, Generate
 from ollmlx.engine.llama.backend import LlamaCppBackend
 from tests.engine.answers import GREEDY, answer, drive
 from tests.toy import ToyModels
@@ -18,19 +19,8 @@ TEXTS = ["hello", "how are you", "the cat sat on the mat and looked at me", "a"]
 
 
 @pytest.fixture
-def opened() -> Iterator[Open]:
-    backends = []
-
-    def open_gguf(path: Path, num_ctx: int = 256, num_batch: int = 512) -> LlamaCppBackend:
-        options = LoadOptions(
-            num_ctx=num_ctx, num_batch=num_batch, num_thread=1, kv_cache_type="f32"
-        )
-        backends.append(LlamaCppBackend(str(path), options, lambda fraction: None))
-        return backends[-1]
-
-    yield open_gguf
-    for backend in backends:
-        backend.close()
+def opened(llama: Open) -> Open:
+    return partial(llama, num_ctx=256)
 
 
 def vectors(backend: LlamaCppBackend, inputs: list[list[int]]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ollmlx.engine import media
 from ollmlx.engine.jobs import Generate, LoadOptions, Medium
 from ollmlx.engine.llama.backend import LlamaCppBackend
 from ollmlx.errors import BadRequest, LoadFailed
-from tests.engine.answers import GREEDY, Answer, answer, drive
+from tests.engine.answers import GREEDY, Answer, answer, cached, drive, one_step_apart
 from tests.toy import ToyModels
 from tests.toy_hearing import make_hearing, sound
 from tests.toy_vision import KINDS, Sees, enormous, make_one_file, make_seeing, picture
@@ -42,24 +42,13 @@ def sees(seeing: Callable[[str], Sees], request: pytest.FixtureRequest) -> Sees:
 
 
 @pytest.fixture
-def opened(saving: None) -> Iterator[Open]:
-    backends = []
-
+def opened(llama: Open, saving: None) -> Open:
     def open_seeing(sees: Sees, **options: Any) -> LlamaCppBackend:
-        defaults: dict[str, Any] = {
-            "num_ctx": 512,
-            "num_parallel": 4,
-            "num_thread": 1,
-            "kv_cache_type": "f32",
-            "projector": str(sees.projector),
-        }
-        loaded = LoadOptions(**(defaults | options))
-        backends.append(LlamaCppBackend(str(sees.model), loaded, lambda fraction: None))
-        return backends[-1]
+        return llama(
+            sees.model, **({"num_parallel": 4, "projector": str(sees.projector)} | options)
+        )
 
-    yield open_seeing
-    for backend in backends:
-        backend.close()
+    return open_seeing
 
 
 def asked(backend: LlamaCppBackend, id: int, *parts: Part, max_tokens: int = 12) -> Generate:
@@ -71,19 +60,6 @@ def asked(backend: LlamaCppBackend, id: int, *parts: Part, max_tokens: int = 12)
         else:
             prompt += backend.tokenize(part, False)
     return Generate(id, prompt, max_tokens, GREEDY, media=shown)
-
-
-def one_step_apart(backend: LlamaCppBackend, *jobs: Generate) -> dict[int, Answer]:
-    """Answers to jobs that join while those before them run."""
-    answers = {job.id: Answer() for job in jobs}
-    for job in jobs:
-        backend.submit(job)
-        for event in backend.step():
-            answers[event.id].add(event)
-    while backend.busy:
-        for event in backend.step():
-            answers[event.id].add(event)
-    return answers
 
 
 def reference(sees: Sees, *parts: Part, count: int = 12) -> list[int]:
@@ -141,11 +117,6 @@ def _greedy(context: Any, model: Any, position: int, count: int) -> list[int]:
     llama.llama_batch_free(batch)
     llama.llama_sampler_free(sampler)
     return tokens
-
-
-def cached(answer: Answer) -> int:
-    assert answer.usage is not None
-    return answer.usage.cached_tokens
 
 
 def test_an_image_is_answered_as_by_llama_cpps_own_helper(opened: Open, sees: Sees) -> None:

@@ -2,52 +2,28 @@
 sliding window.
 """
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ollmlx.engine.jobs import Generate, LoadOptions
-from ollmlx.engine.llama.backend import LlamaCppBackend
+from ollmlx.engine.jobs import Generate
 from ollmlx.gguf import Gguf
 from tests.convert.tinies import TINIES
 from tests.convert.tiny import write_tiny
-from tests.engine.answers import GREEDY, Answer, answer, drive
-from tests.engine.test_llama_cache import ENDLESS
+from tests.engine.answers import GREEDY, Answer, answer, cached, drive
+from tests.engine.asking import Open
+from tests.engine.test_llama_cache import ENDLESS, words
 from tests.toy import ToyModels
 
 
-def words(seed: int, count: int) -> list[int]:
-    """Tokens of no meaning, different for each seed from the first on."""
-    return [(seed * 31 + number * 17) % 250 + 1 for number in range(count)]
-
-
-def cached(answer: Answer) -> int:
-    assert answer.usage is not None
-    return answer.usage.cached_tokens
-
-
 @pytest.fixture(params=["lfm2", "qwen35", "gemma3", "gpt-oss"])
-def opened(request, toy: ToyModels, tmp_path: Path, saving: None):
+def opened(request, llama: Open, toy: ToyModels, tmp_path: Path, saving: None) -> Open:
     """Opens one; its cache forgets what fell out of the window after some 300 tokens."""
     tokenizer = {k: v for k, v in Gguf(toy.gguf).meta.items() if k.startswith("tokenizer.")}
     tiny = next(tiny for tiny in TINIES if tiny.arch == request.param)
     write_tiny(tmp_path / "tiny.gguf", tiny, tokenizer)
-    backends = []
-
-    def open_tiny(num_parallel: int = 1, num_cells: int = 0) -> LlamaCppBackend:
-        options = LoadOptions(
-            num_ctx=512,
-            num_parallel=num_parallel,
-            num_cells=num_cells,
-            num_batch=32,
-            num_thread=1,
-        )
-        backends.append(LlamaCppBackend(str(tmp_path / "tiny.gguf"), options, lambda _: None))
-        return backends[-1]
-
-    yield open_tiny
-    for backend in backends:
-        backend.close()
+    return partial(llama, tmp_path / "tiny.gguf", num_batch=32, kv_cache_type="f16")
 
 
 def test_a_turn_that_leaves_out_the_last_thoughts_computes_little(opened) -> None:

@@ -1,10 +1,11 @@
 """Answers that share a cache which is too small for all of them: each is written as it is alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from ollmlx.engine.jobs import Generate, LoadOptions
+from ollmlx.engine.jobs import Generate
 from ollmlx.engine.llama.backend import LlamaCppBackend
 from ollmlx.engine.llama.scheduler import Scheduler
 from tests.engine.answers import GREEDY, Answer, answer, drive
@@ -15,23 +16,8 @@ Open = Callable[..., LlamaCppBackend]
 
 
 @pytest.fixture
-def opened(toy: ToyModels) -> Iterator[Open]:
-    backends = []
-
-    def open_toy(num_parallel: int = 4, num_cells: int = 256) -> LlamaCppBackend:
-        options = LoadOptions(
-            num_ctx=256,
-            num_parallel=num_parallel,
-            num_cells=num_cells,
-            num_thread=1,
-            kv_cache_type="f32",
-        )
-        backends.append(LlamaCppBackend(str(toy.gguf), options, lambda fraction: None))
-        return backends[-1]
-
-    yield open_toy
-    for backend in backends:
-        backend.close()
+def opened(llama: Open, toy: ToyModels) -> Open:
+    return partial(llama, toy.gguf, num_ctx=256, num_parallel=4, num_cells=256)
 
 
 def story(number: int, tokens: int = 120) -> Generate:

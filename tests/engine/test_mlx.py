@@ -4,7 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from mlx_lm.models import lfm2
 
 from ollmlx.engine.formats import from_format
 from ollmlx.engine.grammar import Matcher
-from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, LoadOptions, Sampling
+from ollmlx.engine.jobs import Delta, Embed, Embedded, Failed, Generate, Sampling
 from ollmlx.engine.mlx.backend import MlxBackend
 from ollmlx.engine.mlx.cuda import flatten_rows, warm
 from ollmlx.errors import LoadFailed, OllmlxError
@@ -31,17 +32,8 @@ GREEDY = Sampling(temperature=0)
 
 
 @pytest.fixture
-def opened() -> Iterator[Open]:
-    backends: list[MlxBackend] = []
-
-    def open_folder(folder: Path, **options: Any) -> MlxBackend:
-        wanted = LoadOptions(**({"num_ctx": 512, "num_parallel": 2} | options))
-        backends.append(MlxBackend(str(folder), wanted, lambda fraction: None))
-        return backends[-1]
-
-    yield open_folder
-    for backend in backends:
-        backend.close()
+def opened(mlx: Open) -> Open:
+    return partial(mlx, num_parallel=2)
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ pytest.importorskip("mlx_vlm", reason="MLX models see through mlx-vlm, of the ex
 from mlx_vlm.generate import generate_step
 
 from ollmlx import sight
-from ollmlx.engine.jobs import Delta, Embed, Generate, LoadOptions, Medium, Sampling
+from ollmlx.engine.jobs import Delta, Embed, Generate, Medium, Sampling
 from ollmlx.engine.mlx import backend as mlx
 from ollmlx.engine.mlx.backend import MlxBackend
 from ollmlx.errors import BadRequest, LoadFailed
-from tests.engine.answers import GREEDY, Answer, answer, drive
+from tests.engine.answers import GREEDY, answer, cached, drive, one_step_apart
 from tests.toy_mlx_vision import SPECIAL, VISION, make_seeing_mlx
 from tests.toy_vision import enormous, picture
 
@@ -50,17 +50,8 @@ def toy(toys: Toys, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def opened() -> Iterator[Open]:
-    backends: list[MlxBackend] = []
-
-    def open_folder(folder: Path, **options: Any) -> MlxBackend:
-        wanted = LoadOptions(**({"num_ctx": 512, "num_parallel": 4} | options))
-        backends.append(MlxBackend(str(folder), wanted, lambda fraction: None))
-        return backends[-1]
-
-    yield open_folder
-    for backend in backends:
-        backend.close()
+def opened(mlx: Open) -> Open:
+    return mlx
 
 
 def asked(
@@ -74,19 +65,6 @@ def asked(
         else:
             prompt += backend.tokenize(part, False)
     return Generate(id, prompt, max_tokens, **({"sampling": GREEDY} | rest), media=shown)
-
-
-def one_step_apart(backend: MlxBackend, *jobs: Generate) -> dict[int, Answer]:
-    """Answers to jobs that join while those before them run."""
-    answers = {job.id: Answer() for job in jobs}
-    for job in jobs:
-        backend.submit(job)
-        for event in backend.step():
-            answers[event.id].add(event)
-    while backend.busy:
-        for event in backend.step():
-            answers[event.id].add(event)
-    return answers
 
 
 def reference(backend: MlxBackend, *parts: Part, count: int = 12) -> list[int]:
@@ -111,11 +89,6 @@ def reference(backend: MlxBackend, *parts: Part, count: int = 12) -> list[int]:
             break
         tokens.append(int(token))
     return tokens
-
-
-def cached(answer: Answer) -> int:
-    assert answer.usage is not None
-    return answer.usage.cached_tokens
 
 
 def until(backend: MlxBackend, id: int) -> Iterator[Delta]:

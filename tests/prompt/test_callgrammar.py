@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llguidance import LLTokenizer
 
 from ollmlx.engine import formats, grammar
 from ollmlx.engine.grammar import Matcher
@@ -16,9 +15,9 @@ from ollmlx.prompt.callgrammar import Demand
 from ollmlx.prompt.callsyntax import SYNTAXES
 from ollmlx.prompt.harmony import HarmonyParser
 from ollmlx.prompt.lark import Terms
+from tests.engine.bytewise import BYTES, accepted
 
 TERMS = Terms(grammar.tag, formats.json_rule, grammar.until)
-BYTES = LLTokenizer("byte")
 
 
 def tool(name: str, required: list[str], **properties: Any) -> dict[str, Any]:
@@ -61,14 +60,6 @@ def walk(matcher: Matcher, dice: random.Random) -> str:
         matcher.consume(token)
         written.append(token)
     return written.decode()
-
-
-def accepted(matcher: Matcher, text: str) -> bool:
-    for byte in text.encode():
-        if not matcher.allowed()[byte]:
-            return False
-        matcher.consume(byte)
-    return bool(matcher.allowed()[BYTES.eos_token])
 
 
 def calls_in(source: str, tag: str, tools: list[dict[str, Any]], text: str) -> list[Any]:
