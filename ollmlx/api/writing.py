@@ -6,6 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import structs
+
 from ollmlx.api import images
 from ollmlx.api import options as opts
 from ollmlx.api.answers import note
@@ -92,6 +94,9 @@ async def write(
         begun, parser = parser.answer(thought.text, writing.plain)
         tokens = tokens + (await process.tokenize([begun], special=False))[0]
     job = _job(process, writing, tokens, writing.grammar)
+    if len(tokens) >= process.info.num_ctx:  # with what was thought
+        full = {"prompt": _cut(process, writing, tokens)} if job.shift else {"max_tokens": 0}
+        job = structs.replace(job, **full)
     async with aclosing(_run(process, job, parser)) as chunks:
         async for chunk in chunks:
             thought.note(chunk)
@@ -250,7 +255,12 @@ def fit_prompt(process: ModelProcess, writing: Writing) -> list[int]:
         raise BadRequest(_exceeding(len(tokens), window))
     if not writing.shift or writing.media:
         raise BadRequest(TOO_LONG)
-    keep = writing.options.get("num_keep", 4)
+    return _cut(process, writing, tokens)
+
+
+def _cut(process: ModelProcess, writing: Writing, tokens: list[int]) -> list[int]:
+    """What is left of so many tokens that a window does not hold them: its ends."""
+    keep, window = writing.options.get("num_keep", 4), process.info.num_ctx
     keep = len(tokens) if keep < 0 else keep + process.info.adds_bos
     keep = min(keep, window - 2)
     size = window - max((window - keep) // 2, 1)
