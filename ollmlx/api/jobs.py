@@ -229,7 +229,10 @@ class Jobs:
         for job in kept:
             async with job.writing:
                 """What is being written is older than what follows."""
-        self._files.release(left)  # at the end of the interpreter there are no threads to be had
+        try:
+            self._files.release(left)  # at the end of the interpreter there are no threads
+        except OllmlxError as error:
+            _log.warning("jobs end with the server: %s", error)
         # Somebody else who followed a job may have seen its end before its own task did.
         for job in kept:
             if job.status == "done":

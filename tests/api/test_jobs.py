@@ -101,6 +101,18 @@ async def test_nobody_works_on_a_job_of_a_closed_server_though_another_saw_its_e
     assert not list(tmp_path.rglob("*.json"))
 
 
+async def test_a_store_that_nobody_may_write_to_does_not_keep_a_server_from_ending(tmp_path):
+    async def work(_: object) -> AsyncIterator[ProgressResponse]:
+        yield ProgressResponse("pulling manifest")
+        await asyncio.Event().wait()
+
+    (no_folder := tmp_path / "file").touch()
+    jobs, before = Jobs(News(), JobFiles(no_folder)), asyncio.all_tasks()
+    await jobs.start("pull", "m", {}, work)
+    await jobs.close()
+    assert asyncio.all_tasks() == before
+
+
 class SlowFiles(JobFiles):
     """Writes a failure down only when told to, and must not be asked for two things at once."""
 
