@@ -120,6 +120,7 @@ class ResponsesFunctionCall(Struct):
     id: str = ""
     call_id: str = ""
     name: str = ""
+    namespace: str = ""
     arguments: str = ""
     """JSON."""
 
@@ -188,6 +189,7 @@ class CallItem(Struct, kw_only=True):
     call_id: str
     name: str
     arguments: str
+    namespace: str | UnsetType = UNSET
 
 
 class ReasoningItem(Struct, kw_only=True):

@@ -1,7 +1,6 @@
 """POST /v1/responses: a request in OpenAI's newer shape, answered whole or in events."""
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from ollmlx.api import generate
@@ -12,27 +11,11 @@ from ollmlx.api.openai.envelope import whole
 from ollmlx.api.responses.events import Telling
 from ollmlx.api.responses.input import native_messages
 from ollmlx.api.responses.output import Output
-from ollmlx.errors import Malformed
+from ollmlx.api.responses.tools import native_tools
 from ollmlx.wire import native
 from ollmlx.wire import responses as wire
-from ollmlx.wire.decode import from_value
 
 LOGPROBS = "message.output_text.logprobs"
-SEARCH = native.Tool(
-    "function",
-    function=native.ToolFunction(
-        "web_search",
-        "Search the web for current information.",
-        native.ToolFunctionParameters(
-            "object",
-            required=["query"],
-            properties={
-                "query": native.ToolProperty(type="string", description="The search query.")
-            },
-        ),
-    ),
-)
-"""What a model is told of the built-in search."""
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +46,7 @@ def _tell_what_is_lost(request: wire.ResponsesRequest, before: list[Any]) -> Non
 
 def _native(request: wire.ResponsesRequest, before: list[Any]) -> native.ChatRequest:
     effort = request.reasoning.effort if request.reasoning else ""
-    choice, tools = chosen.tool_choice(request.tool_choice, _tools(request.tools))
+    choice, tools = chosen.tool_choice(request.tool_choice, native_tools(request.tools))
     return native.ChatRequest(
         model=request.model,
         messages=native_messages(request, before),
@@ -91,35 +74,3 @@ def _native(request: wire.ResponsesRequest, before: list[Any]) -> native.ChatReq
 def _format(text: wire.ResponsesText | None) -> Any:
     wanted = text.format if text else None
     return chosen.format_of(wanted, wanted.schema_) if wanted else None
-
-
-def _tools(tools: Sequence[wire.ResponsesTool]) -> list[native.Tool]:
-    searches = any(tool.type == SEARCH.function.name for tool in tools)
-    found: list[native.Tool] = []
-    for tool in tools:
-        if tool.type == SEARCH.function.name:
-            found.append(SEARCH)
-        else:
-            # The built-in search has its name to itself.
-            found += [
-                one
-                for one in _expanded(tool)
-                if not (searches and one.function.name == SEARCH.function.name)
-            ]
-    return found
-
-
-def _expanded(tool: wire.ResponsesTool, prefixes: tuple[str, ...] = ()) -> list[native.Tool]:
-    """A tool, or the members of a namespace with its name before theirs."""
-    if tool.type == "namespace":
-        inner = (f"{tool.name}.", *prefixes) if tool.name else prefixes
-        return [one for member in tool.tools or () for one in _expanded(member, inner)]
-    name = tool.name
-    for prefix in prefixes:
-        name = name if name.startswith(prefix) else prefix + name
-    try:
-        parameters = from_value(tool.parameters, native.ToolFunctionParameters)
-    except Malformed as error:
-        raise Malformed(f"failed to unmarshal tool parameters: {error}") from error
-    function = native.ToolFunction(name, tool.description or "", parameters)
-    return [native.Tool(tool.type, function=function)]

@@ -13,7 +13,6 @@ from msgspec import structs
 from ollmlx.api.openai.envelope import called_tools
 from ollmlx.api.responses.output import (
     Output,
-    call_item,
     message_item,
     new_number,
     reasoning_item,
@@ -148,7 +147,7 @@ class Telling:
         if self._output.is_search(call):
             yield from self._search(call)
         name, self._called = f"fc_{new_number()}_{call.index}", True
-        item = call_item(name, call)
+        item = self._output.call_item(name, call)
         begun = structs.replace(item, status="in_progress", arguments="")
         yield self._placed("response.output_item.added", item=in_order(begun))
         kind = "response.function_call_arguments"

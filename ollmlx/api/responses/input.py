@@ -4,6 +4,7 @@ from itertools import zip_longest
 from typing import Any
 
 from ollmlx.api.openai.messages import image_of
+from ollmlx.api.responses.tools import qualified
 from ollmlx.errors import Malformed
 from ollmlx.store.golang import quoted
 from ollmlx.wire import responses as wire
@@ -103,7 +104,8 @@ class _Conversation:
         last.thinking = message.thinking or last.thinking
 
     def _call(self, item: wire.ResponsesFunctionCall) -> None:
-        call = ToolCall(ToolCallFunction(item.name, _arguments(item.arguments)), item.call_id)
+        name = qualified(item.namespace, item.name) if item.namespace else item.name
+        call = ToolCall(ToolCallFunction(name, _arguments(item.arguments)), item.call_id)
         if not self.messages or self.messages[-1].role != "assistant":
             self.messages.append(Message("assistant"))
         last = self.messages[-1]

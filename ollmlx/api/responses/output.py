@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, UnsetType, structs
 from ollmlx.api.openai.envelope import called_tools
 from ollmlx.api.responses.input import input_items
 from ollmlx.api.responses.kept import Kept
+from ollmlx.api.responses.tools import places
 from ollmlx.errors import Forbidden
 from ollmlx.wire import native, openai
 from ollmlx.wire import responses as wire
@@ -25,6 +26,7 @@ class Output:
             self.id = f"resp_{new_number()}"
         self._before, self._kept = before, kept
         self.message_id = f"msg_{new_number()}"
+        self._places = places(request.tools)
         self.searches = any(tool.type == "web_search" for tool in request.tools)
         self._request, self._created = request, int(time.time())
 
@@ -36,10 +38,22 @@ class Output:
         for index, call in enumerate(called_tools(said.tool_calls)):
             if self.is_search(call):
                 raise self.no_search
-            items.append(call_item(f"fc_{self.id}_{index}", call))
+            items.append(self.call_item(f"fc_{self.id}_{index}", call))
         if not said.tool_calls:
             items.append(message_item(self.message_id, said.content, answer.logprobs))
         return self.completed(items, usage(answer), UNSET)
+
+    def call_item(self, name: str, call: openai.ToolCall) -> wire.CallItem:
+        """As OpenAI has it, a function of a namespace is told without that in its name."""
+        function = call.function
+        namespace, own = self._places.get(function.name, (UNSET, function.name))
+        return wire.CallItem(
+            id=name,
+            call_id=call.id,
+            name=own,
+            arguments=function.arguments,
+            namespace=namespace,
+        )
 
     def is_search(self, call: openai.ToolCall) -> bool:
         return self.searches and call.function.name == "web_search"
@@ -124,11 +138,6 @@ def new_number() -> int:
 
 def message_item(name: str, text: str, logprobs: list[native.Logprob]) -> wire.MessageItem:
     return wire.MessageItem(id=name, content=[wire.Part(text, logprobs=logprobs)])
-
-
-def call_item(name: str, call: openai.ToolCall) -> wire.CallItem:
-    function = call.function
-    return wire.CallItem(id=name, call_id=call.id, name=function.name, arguments=function.arguments)
 
 
 def reasoning_item(name: str, thoughts: str) -> wire.ReasoningItem:
