@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors"},
-    {"settings", "names", "origins", "gguf", "sight", "markdown"},
+    {"settings", "names", "origins", "gguf", "sight", "markdown", "codes"},
     {"wire", "servers", "frames"},
     {"store", "prompt", "engine", "client"},
     {"batch"},
@@ -26,7 +26,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ONLY = {
     "batch": {"client", "errors", "settings"},
     # It runs in another process.
-    "notebook": {"batch", "client", "errors", "markdown", "names", "servers", "settings"},
+    "notebook": {"batch", "client", "codes", "errors", "markdown", "names", "servers", "settings"},
     "widgets": {"client", "errors", "markdown", "servers"},
     "jupyter_ext": {"room", "frames", "origins", "settings", "errors"},
 }

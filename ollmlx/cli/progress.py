@@ -13,7 +13,8 @@ from typing import Protocol, Self
 
 from ollmlx.cli import formats
 from ollmlx.cli.connection import Document
-from ollmlx.cli.terminal import columns, tell
+from ollmlx.cli.terminal import columns, draw, tell
+from ollmlx.codes import shown
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _SECONDS = 0.1
@@ -125,7 +126,7 @@ class Progress:
     def clear(self) -> None:
         """Stop, and leave nothing on the screen."""
         if self._stop():
-            tell("\x1b[A".join(["\x1b[2K\x1b[1G"] * self._drawn), end="")
+            draw("\x1b[A".join(["\x1b[2K\x1b[1G"] * self._drawn))
 
     def _stop(self) -> bool:
         """Draw for the last time; whether there was something to stop."""
@@ -146,9 +147,9 @@ class Progress:
     def _draw(self) -> None:
         with self._lock:
             width, height = columns(), shutil.get_terminal_size((80, 24)).lines
-            lines = [state.drawn(width) + "\x1b[K" for state in self._states[-height:]]
+            lines = [shown(state.drawn(width)) + "\x1b[K" for state in self._states[-height:]]
             up = "\x1b[A" * (self._drawn - 1)
-            tell(f"{_BEGIN}{up}\x1b[1G" + "\n".join(lines) + _END, end="")
+            draw(f"{_BEGIN}{up}\x1b[1G" + "\n".join(lines) + _END)
             self._drawn = len(lines)
 
 

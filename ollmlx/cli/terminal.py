@@ -4,17 +4,23 @@ import os
 import shutil
 import sys
 
+from ollmlx.codes import write
+
 GREY, BOLD, PLAIN = "\x1b[38;5;245m", "\x1b[1m", "\x1b[0m"
 
 
 def say(text: str, end: str = "\n") -> None:
-    sys.stdout.write(text + end)
-    sys.stdout.flush()
+    write(sys.stdout, text + end)
 
 
 def tell(text: str, end: str = "\n") -> None:
     """On stderr."""
-    sys.stderr.write(text + end)
+    write(sys.stderr, text + end)
+
+
+def draw(codes: str) -> None:
+    """On stderr, whatever codes it has."""
+    sys.stderr.write(codes)
     sys.stderr.flush()
 
 

@@ -12,6 +12,7 @@ from ollama import ChatResponse, Message
 
 from ollmlx.batch.progress import in_kernel
 from ollmlx.batch.shapes import FREE, Misshapen, Shape
+from ollmlx.codes import shown, write
 from ollmlx.markdown import in_dollars, inert
 from ollmlx.notebook.errors import Failed
 from ollmlx.notebook.saying import code
@@ -123,7 +124,7 @@ class Answer:
     def bundle(self) -> dict[str, str]:
         """The answer as MIME types: front ends show the richest they know."""
         parts = [part for turn in self.turns for part in self._shown(turn) if part]
-        return {"text/plain": self.plain, "text/markdown": in_dollars("\n\n".join(parts))}
+        return {"text/plain": shown(self.plain), "text/markdown": in_dollars("\n\n".join(parts))}
 
     def _shown(self, turn: Turn) -> tuple[str, str, str]:
         shaped = self.shape.is_json and turn.text and turn is self.turns[-1]
@@ -196,8 +197,7 @@ class PlainView:
 
     def show(self, answer: Answer, at_once: bool = False) -> None:
         plain = answer.plain
-        sys.stdout.write(plain[self._shown :])
-        sys.stdout.flush()
+        write(sys.stdout, plain[self._shown :])
         self._shown = len(plain)
 
     def close(self, answer: Answer) -> None:

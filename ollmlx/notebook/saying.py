@@ -12,6 +12,7 @@ import ollama
 from IPython.display import display
 
 from ollmlx.batch.progress import in_kernel
+from ollmlx.codes import write
 from ollmlx.errors import OllmlxError, unwrapped
 from ollmlx.notebook.errors import Failed, Shown
 
@@ -45,11 +46,11 @@ def show(bundle: dict[str, str]) -> None:
     if in_kernel():
         display(bundle, raw=True)
     else:
-        sys.stdout.write(f"{bundle['text/plain']}\n")
+        say(bundle["text/plain"])
 
 
 def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    write(sys.stdout, f"{text}\n")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, str]:

@@ -224,3 +224,10 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(home):
             assert user.leaves() == 0
         said = [message["content"] for message in server.asked[-1]["messages"]]
         assert said == ["go", "again"]
+
+
+def test_an_answer_does_not_steer_the_terminal():
+    with standing_in() as server:
+        server.words = ["a\x1b]52;c;ZXZpbA==\x07", "b\x1b", "[2J"]
+        with at_terminal("run", "m", "hi", OLLAMA_HOST=server.url) as user:
+            user.sees("a␛]52;c;ZXZpbA==␇b␛[2J")
