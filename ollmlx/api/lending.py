@@ -103,7 +103,7 @@ def _shown(resident: Resident) -> live.LiveModel:
         size=info.size if info else model.size,
         size_vram=info.size_vram if info else 0,
         context_length=info.num_ctx if info else wanted.num_ctx,
-        parallel=resident.parallel,
+        parallel=resident.options.num_parallel if resident.options else 0,
     )
 
 

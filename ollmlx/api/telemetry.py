@@ -38,8 +38,9 @@ def measured(engine: Engine) -> live.Telemetry:
 
 def _measured(counters: Counters, resident: Resident | None) -> live.ModelTelemetry:
     process = resident.process if resident else None
-    info, slots = process.info if process else None, resident.parallel if resident else 0
-    capacity = info.num_ctx * slots if info else 0
+    info, how = process.info if process else None, resident.options if resident else None
+    slots = how.num_parallel if how else 0
+    capacity = min(info.num_ctx * slots, how.num_cells) if info and how else 0
     outcomes = dict(counters.outcomes)
     return live.ModelTelemetry(
         model=counters.model,

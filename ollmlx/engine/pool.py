@@ -77,8 +77,8 @@ class Resident:
     expires_at: float = FOREVER
     """Unix time; while in use, when it would expire if the last request ended now."""
     used_at: float = 0.0
-    parallel: int = 0
-    """Sequences at once, 0 as long as that is not settled."""
+    options: jobs.LoadOptions | None = None
+    """As it is loaded; None as long as that is not settled."""
     leaving: bool = False
     """Being evicted: it ends what it has begun and takes nothing new."""
     timer: asyncio.TimerHandle | None = None
@@ -311,7 +311,7 @@ class Pool:
             await self._evict(old)
         load = await self._make_room(wanted)
         resident = Resident(wanted, self._settings.keep_alive if keep_alive is None else keep_alive)
-        resident.parallel = load.options.num_parallel
+        resident.options = load.options
         self._residents[wanted.load.path] = resident
         log.info("loading %s", wanted.load.path)
         try:

@@ -114,6 +114,16 @@ async def test_telemetry_shows_answers_under_way(client):
     assert watch.telemetry["echo:latest"]["running"] == 0
 
 
+def test_the_capacity_of_a_shared_cache_is_that_of_its_cells(toy, monkeypatch):
+    monkeypatch.setattr(fit, "CACHE_SHARE", 0)  # as if memory had room for one window
+    library = EchoLibrary(echo_model(path=str(toy.gguf), format="gguf"))
+    asked = {"model": "echo", "prompt": "hey", "options": {"num_ctx": 64, "num_predict": 1}}
+    with served(Settings(), library) as url:
+        assert httpx.post(f"{url}/api/generate", json=asked, timeout=60).is_success
+        (now,) = httpx.get(f"{url}/api/ollmlx/telemetry").json()["models"]
+    assert now["kv_capacity"] == 64
+
+
 async def test_failures_are_counted(client):
     await client.post("/api/generate", json={"model": "echo", "prompt": "?"})
     await client.post("/api/generate", json={"model": "bad", "prompt": "hey"})
