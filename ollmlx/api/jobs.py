@@ -147,7 +147,8 @@ class Jobs:
 
     @property
     def busy(self) -> bool:
-        return any(job.status == "running" for job in self._jobs.values())
+        """For any thread."""
+        return any(job.status == "running" for job in [*self._jobs.values()])
 
     # -- what requests do with them ---------------------------------------------------------------
 
