@@ -15,6 +15,7 @@ from ollmlx.batch.progress import in_kernel
 from ollmlx.codes import write
 from ollmlx.errors import OllmlxError, unwrapped
 from ollmlx.notebook.errors import Failed, Shown
+from ollmlx.servers import find
 
 # What Markdown would take for marks of its own in a name.
 _MARKS = re.compile(r"([\\`*_\[\]|~!]|^[#+-])", re.MULTILINE)
@@ -35,7 +36,8 @@ def told_briefly() -> Iterator[None]:
         raise Failed(unwrapped(error.error)) from error
     except (ConnectionError, httpx.ConnectError) as error:
         # The ollama package's own words send people to ollama.com for a download.
-        place = os.environ.get("OLLMLX_HOST", "the address it had a moment ago")
+        named = os.environ.get("OLLMLX_HOST", "")  # perhaps with a password, and notebooks are kept
+        place = find(named).place if named else "the address it had a moment ago"
         raise Failed(f"no server answers at {place}") from error
     except httpx.HTTPError as error:
         raise Failed(f"the answer broke off: {str(error) or type(error).__name__}") from error

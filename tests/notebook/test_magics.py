@@ -93,9 +93,11 @@ def test_a_refused_cell_leaves_no_trace_in_the_conversation(
 def test_no_server_is_said_without_sending_people_to_a_download(
     shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("OLLMLX_HOST", "http://127.0.0.1:1")
-    with pytest.raises(Failed, match=r"no server answers at http://127\.0\.0\.1:1"):
-        ask(shell, "m")
+    for address in ("http://127.0.0.1:1", "http://me:secret@127.0.0.1:1/t/secret"):
+        monkeypatch.setenv("OLLMLX_HOST", address)
+        with pytest.raises(Failed, match=r"no server answers at http://127\.0\.0\.1:1") as told:
+            ask(shell, "m")
+        assert "secret" not in str(told.value)
 
 
 def test_an_interrupt_keeps_what_had_come(
