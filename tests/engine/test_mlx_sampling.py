@@ -123,6 +123,8 @@ def test_penalties_are_those_of_llama_cpp() -> None:
     bent = np.array(Penalties(sampling, num_ctx=100)(tokens, logits))[0]
     # Token 3 is out of sight; token 1 was seen twice.
     assert bent.tolist() == [0.5 - 0.75, -2.0 - 1.25, 1.5 - 0.75, 4.0]
+    far = Penalties(Sampling(presence_penalty=1.0, repeat_last_n=1 << 40), num_ctx=100)
+    assert np.array(far(tokens, logits))[0].tolist() == [0.0, -2.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,8 @@ class Penalties:
     """llama.cpp's repeat, frequency and presence penalties over the last `last_n` tokens."""
 
     def __init__(self, sampling: Sampling, num_ctx: int) -> None:
-        self._last_n = num_ctx if sampling.repeat_last_n < 0 else sampling.repeat_last_n
+        wanted = sampling.repeat_last_n
+        self._last_n = num_ctx if wanted < 0 else min(wanted, num_ctx)  # MLX slices by 32 bits
         # As in Ollama, one that cannot be divided by is none.
         self._repeat = sampling.repeat_penalty if sampling.repeat_penalty > 0 else 1.0
         self._frequency = sampling.frequency_penalty
