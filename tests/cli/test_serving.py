@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import ollama
 import psutil
 import pytest
@@ -68,16 +67,6 @@ def test_serve_answers_ollamas_client_and_ends_cleanly(tmp_path, scripted):
         (worker,) = psutil.Process(server.pid).children()
     assert server.returncode == 0
     assert not worker.is_running()
-
-
-def test_no_worker_outlives_a_killed_server(tmp_path, scripted):
-    with serving(tmp_path) as (server, url):
-        httpx.post(
-            f"{url}/api/generate", json={"model": str(scripted.gguf)}, trust_env=False, timeout=60
-        ).raise_for_status()
-        (worker,) = psutil.Process(server.pid).children()
-        server.kill()
-        worker.wait(timeout=10)
 
 
 def test_a_busy_port_is_reported_in_one_line(tmp_path):

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from ollmlx.settings import Settings
-from ollmlx.store.library import Library
 from ollmlx.store.places import cached
 from tests.store.shelf import write_gguf, write_mlx
 
@@ -36,12 +34,6 @@ class Repository:
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "hub")
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Library:
-    settings = Settings(models=tmp_path / "models", embedded=False)
-    return Library(settings, tmp_path / "hub", tmp_path / "studio")
 
 
 @pytest.fixture

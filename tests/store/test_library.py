@@ -21,21 +21,6 @@ LIBRARY = "registry.ollama.ai/library"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> OllamaFolder:
-    return OllamaFolder(tmp_path / "models")
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Path:
-    return tmp_path / "hub"
-
-
-@pytest.fixture
-def library(store: OllamaFolder, hub: Path) -> Library:
-    return Library(Settings(models=store.root, embedded=False), hub)
-
-
-@pytest.fixture
 def weights(tmp_path: Path) -> bytes:
     return write_gguf(tmp_path / "w.gguf").read_bytes()
 

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from ollmlx.settings import Settings
-from ollmlx.store.library import Library
 from ollmlx.store.places.lmstudio import models_folder
 from tests.store.shelf import write_gguf, write_mlx, write_safetensors
 
@@ -16,12 +14,6 @@ GEMMA = "lmstudio-community/Gemma-GGUF"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "studio"
-
-
-@pytest.fixture
-def library(folder: Path, tmp_path: Path) -> Library:
-    settings = Settings(models=tmp_path / "models", embedded=False)
-    return Library(settings, tmp_path / "hub", folder)
 
 
 def test_ggufs_are_models_by_their_quantisation_with_what_they_see_through(library, folder) -> None:

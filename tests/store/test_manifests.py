@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from ollmlx.settings import Settings
 from ollmlx.store.library import Library
 from ollmlx.store.ollama.manifests import BadManifest
 from ollmlx.wire.native import Message
@@ -12,16 +11,6 @@ from tests.store.shelf import CHATML, OllamaFolder, write_gguf
 
 NAME = "registry.ollama.ai/library/m/latest"
 TOOLS = "{{ if .Tools }}{{ .Tools }}{{ end }}{{ range .Messages }}{{ .Content }}{{ end }}"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> OllamaFolder:
-    return OllamaFolder(tmp_path / "models")
-
-
-@pytest.fixture
-def library(store: OllamaFolder, tmp_path: Path) -> Library:
-    return Library(Settings(models=store.root, embedded=False), tmp_path / "hub")
 
 
 @pytest.fixture
