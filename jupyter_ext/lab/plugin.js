@@ -5,6 +5,7 @@ import { chatNotebook, runOpened } from "./chat.js";
 import { ICON } from "./icon.js";
 import { Mount } from "./mount.js";
 import { panelClass } from "./panel.js";
+import { showSaved } from "./saved.js";
 import { statusClass } from "./status.js";
 
 /** JupyterLab's modules that we use; what they export is handed to `plugin` in one object. */
@@ -61,6 +62,7 @@ function activate(lab, app, places) {
   }
   if (INotebookTracker) {
     serveCells(INotebookTracker, ILatexTypesetter);
+    showSaved(INotebookTracker);
     INotebookTracker.widgetAdded.connect((_, panel) => runOpened(app, panel));
   }
 }

@@ -53,7 +53,7 @@ class Widget(AnyWidget):
         self.send(said)
 
     def markdown(self) -> str:
-        """What is shown where widgets are not, if there is anything."""
+        """What is shown where the widget is not, if there is anything."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Widget(AnyWidget):
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = super()._repr_mimebundle_() or ({}, {})
         name = type(self).__name__
-        text = self.markdown() or f"*{name} of ollmlx; this page does not show widgets.*"
+        text = self.markdown() or f"*{name} of ollmlx: run the cell to see it.*"
         return {**data, "text/plain": text, "text/markdown": text}, metadata
 
 

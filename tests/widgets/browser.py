@@ -27,7 +27,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ROOT = Path(__file__).parents[2]
 PLACE = "share/jupyter/labextensions/"
 PATIENCE_MS = 60_000
-NOT_OURS = ("favicon", "Failed to load resource", "ResizeObserver")
+NOT_OURS = ("favicon", "Failed to load resource", "ResizeObserver", "widget model not found")
 """What JupyterLab itself says in the console."""
 HARD_TO_READ = """() => {
   const point = document.createElement("canvas").getContext("2d", { willReadFrequently: true });

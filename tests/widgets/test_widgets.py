@@ -56,7 +56,7 @@ def test_a_chat_chooses_a_loaded_model_and_answers(server: StandIn):
         Chat(options={"sead": 1})
     chat = Chat(options={"seed": 1}, host=server.url)
     assert chat.markdown() == ""
-    assert "does not show widgets" in chat._repr_mimebundle_()[0]["text/markdown"]
+    assert "run the cell" in chat._repr_mimebundle_()[0]["text/markdown"]
     chat.conversation.system = "Be brief"
     page = Page(chat)
     page.ask(kind="hello")

@@ -75,3 +75,14 @@ def test_telemetry_draws_what_a_model_does(opened: Notebook):
     expect(chart.locator('polyline[points*="240.0,"]').first).to_be_attached()
     expect(telemetry.locator("figcaption").first).to_contain_text(re.compile("up to [1-9]"))
     expect(telemetry.get_by_role("img")).to_have_count(4)
+
+
+def test_what_was_saved_is_read_without_a_kernel(opened: Notebook):
+    opened.run(1)
+    opened.command("docmanager:save")
+    opened.shut_down()
+    opened.page.reload()
+    table = opened.page.locator(".jp-Cell").first.locator(".jp-RenderedMarkdown table")
+    expect(table).to_contain_text("dog 50.0%")
+    expect(opened.page.locator(".jp-RenderedMarkdown").nth(1)).to_contain_text("run the cell")
+    expect(opened.page.get_by_text("model not found")).to_have_count(0)
