@@ -11,9 +11,9 @@ from ollmlx.cli.progress import Progress, Spinner
 from ollmlx.cli.terminal import tell
 from ollmlx.convert import Conversion, export, quantise
 from ollmlx.convert import convert as repack
-from ollmlx.convert.refusals import TargetInTheWay
 from ollmlx.convert.verification import difference
 from ollmlx.errors import BadRequest
+from ollmlx.store.appearing import TargetInTheWay
 from ollmlx.store.library import Library
 
 DTYPES = ("auto", "float16", "bfloat16", "float32")

@@ -53,8 +53,8 @@ def convert(
 
     `dtype` is `float16`, `bfloat16`, `float32`, or `auto`: float16, in which most scales are exact,
     unless the file or the architecture needs bfloat16's range.  With `replace`, a model that is at
-    `target` already gives way.  Raises the errors of `ollmlx.convert.refusals` (`BadRequest`s, such
-    as `UnsupportedArchitecture`), `BadGguf`, and `Unavailable` without MLX.
+    `target` already gives way.  Raises `NotConvertible` or its
+    `UnsupportedArchitecture`, what `appearing` does, `BadGguf`, and `Unavailable` without MLX.
     """
     try:
         from ollmlx.convert.gguf_to_mlx import convert_gguf
@@ -97,7 +97,7 @@ def _quantise(source: Path, folder: Path, name: str, report: Report) -> None:
 def export(source: Path, target: Path, report: Report | None = None, replace: bool = False) -> None:
     """Write the MLX or Hugging Face folder `source` as the GGUF file `target`, unquantised.
 
-    Raises the errors of `ollmlx.convert.refusals`, and `Unavailable` without MLX.
+    Raises `NotConvertible`, `TargetInTheWay`, `CannotStore`, and `Unavailable` without MLX.
     """
     try:
         from ollmlx.convert import mlx_to_gguf

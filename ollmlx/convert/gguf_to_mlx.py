@@ -1,7 +1,6 @@
 """The conversion itself: a GGUF in, a folder that mlx-lm loads out."""
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from ollmlx.convert.blocks import FORMS
 from ollmlx.convert.decoder import Config
 from ollmlx.convert.metadata import Metadata
 from ollmlx.convert.parameters import class_parameters, match
-from ollmlx.convert.refusals import DiskFull, NotConvertible
+from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.shards import Shards
 from ollmlx.convert.stops import stop_ids
 from ollmlx.convert.vocabulary import Vocabulary
@@ -20,6 +19,7 @@ from ollmlx.convert.weights import Weights, quantisation, stored_bytes
 from ollmlx.engine.llama.published.text import view as text_view
 from ollmlx.gguf import Gguf
 from ollmlx.store.appearing import appearing
+from ollmlx.store.ollama.blobs import check_room
 
 DTYPES = ("float16", "bfloat16", "float32")
 
@@ -86,12 +86,7 @@ def _dtype(gguf: Gguf, kind: Architecture, wanted: str) -> str:
 
 def _check_space(gguf: Gguf, folder: Path, dtype: str) -> None:
     width = 4 if dtype == "float32" else 2
-    needed = sum(stored_bytes(tensor, width) for tensor in gguf.tensors.values())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DiskFull(
-            f"the model needs {needed / 1e9:.1f} GB, and {folder.parent} has {free / 1e9:.1f} GB"
-        )
+    check_room(folder, sum(stored_bytes(tensor, width) for tensor in gguf.tensors.values()))
 
 
 def _write_weights(gguf: Gguf, weights: Weights, report: Report) -> None:

@@ -20,12 +20,14 @@ from tokenizers import Tokenizer
 from ollmlx.convert import Report
 from ollmlx.convert.architectures import tensor_names
 from ollmlx.convert.decoder import Config, llama3_divisors
-from ollmlx.convert.refusals import NotConvertible, NotWritten, TargetInTheWay
+from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.tokenizer import pretokenizers
 from ollmlx.convert.transforms import QUERY_OR_KEY, interleaved
 from ollmlx.convert.vocabulary import CONTROL, NORMAL, USER_DEFINED
 from ollmlx.engine.mlx.folder import REFUSALS, lazy_model, read_config
+from ollmlx.store.appearing import TargetInTheWay
 from ollmlx.store.documents import read_object
+from ollmlx.store.ollama.blobs import CannotStore
 from ollmlx.store.weights import folder_template, readers
 
 FAMILIES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
@@ -37,7 +39,7 @@ _FILE_TYPES = {mx.float32: 0, mx.float16: 1, mx.bfloat16: 32}
 def export(source: Path, target: Path, report: Report, replace: bool = False) -> None:
     """Write `target` whole or not at all, numbers in the type they have.
 
-    Packed weights are unpacked.  Raises `NotConvertible`, `TargetInTheWay`, `NotWritten`.
+    Packed weights are unpacked.  Raises `NotConvertible`, `TargetInTheWay`, `CannotStore`.
     """
     if target.exists() and not replace:
         raise TargetInTheWay(f"{target} exists already")
@@ -59,7 +61,7 @@ def export(source: Path, target: Path, report: Report, replace: bool = False) ->
             os.fsync(file.fileno())
         filling.replace(target)
     except OSError as error:
-        raise NotWritten(f"{target} cannot be written: {error}") from error
+        raise CannotStore(f"{target} cannot be written: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise NotConvertible(f"{source} is damaged: {error!r}") from error
     finally:

@@ -1,17 +1,6 @@
-"""Why a model is not converted, told in one sentence; all but `NotWritten` are `BadRequest`s."""
+"""Why a model is not converted, told in one sentence."""
 
-from ollmlx.errors import BadRequest, OllmlxError
-from ollmlx.store.appearing import BeingConverted, NotReplaced, TargetInTheWay
-
-__all__ = [
-    "BeingConverted",
-    "DiskFull",
-    "NotConvertible",
-    "NotReplaced",
-    "NotWritten",
-    "TargetInTheWay",
-    "UnsupportedArchitecture",
-]
+from ollmlx.errors import BadRequest
 
 
 class NotConvertible(BadRequest):
@@ -24,11 +13,3 @@ class UnsupportedArchitecture(NotConvertible):
             f"architecture {architecture!r} cannot be converted to MLX; "
             f"supported are {', '.join(supported)}"
         )
-
-
-class DiskFull(BadRequest):
-    """The model is larger than what is free where it is to be."""
-
-
-class NotWritten(OllmlxError):
-    """The system took a part of the model and then no more."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from ollmlx.convert.refusals import NotWritten
+from ollmlx.store.ollama.blobs import CannotStore
 
 SHARD_BYTES = 5 * 10**9
 
@@ -64,5 +64,5 @@ class Shards:
         try:
             mx.save_safetensors(str(path), self._pending, metadata={"format": "mlx"})
         except (OSError, RuntimeError) as error:
-            raise NotWritten(f"{path} cannot be written: {error}") from error
+            raise CannotStore(f"{path} cannot be written: {error}") from error
         self._pending, self._pending_bytes = {}, 0

@@ -13,15 +13,12 @@ import pytest
 from tokenizers import Tokenizer
 
 from ollmlx.convert import convert
-from ollmlx.convert.refusals import (
-    DiskFull,
-    NotConvertible,
-    TargetInTheWay,
-    UnsupportedArchitecture,
-)
+from ollmlx.convert.refusals import NotConvertible, UnsupportedArchitecture
 from ollmlx.convert.shards import Shards
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.gguf import Gguf
+from ollmlx.store.appearing import TargetInTheWay
+from ollmlx.store.ollama.blobs import NoRoom
 from tests.convert.running import TOKENS, difference, logits_of_mlx
 from tests.convert.tinies import GEMMA3
 from tests.convert.tiny import Tiny, contents, write_gguf, write_tiny
@@ -238,7 +235,7 @@ def test_a_disk_that_is_too_full_is_told_first(
 ) -> None:
     # No test can have a full disk.
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free=1000))
-    with pytest.raises(DiskFull, match=r"needs 0\.0 GB"):
+    with pytest.raises(NoRoom, match="not enough space"):
         convert(toy.gguf, tmp_path / "out")
     assert not list(tmp_path.glob("*out*"))
 
@@ -247,10 +244,10 @@ def test_a_write_that_fails_half_way_leaves_nothing(toy: ToyModels, tmp_path: Pa
     program = (
         "import resource\n"
         "from ollmlx.convert import convert\n"
-        "from ollmlx.convert.refusals import NotWritten\n"
+        "from ollmlx.store.ollama.blobs import CannotStore\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         f"try: convert({str(toy.gguf)!r}, {str(tmp_path / 'out')!r})\n"
-        "except NotWritten as error: print(error)\n"
+        "except CannotStore as error: print(error)\n"
     )
     assert "cannot be written" in in_python(program)
     assert not list(tmp_path.iterdir())

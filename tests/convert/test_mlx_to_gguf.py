@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from ollmlx.convert import convert, export
-from ollmlx.convert.refusals import NotConvertible, TargetInTheWay
+from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.verification import difference
 from ollmlx.gguf import Gguf
+from ollmlx.store.appearing import TargetInTheWay
 from tests.toy import ToyModels
 
 SAME = ("tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.eos_token_id")
