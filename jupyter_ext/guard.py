@@ -10,6 +10,7 @@ import binascii
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import unquote
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth import User
@@ -85,9 +86,10 @@ class GuardedHandler(ExtensionHandlerMixin, JupyterHandler):
     @property
     def action(self) -> str:
         """What Jupyter's authorizer is asked about: read, write or execute."""
-        if self.request.method in ("GET", "HEAD") or self.path == "/api/show":
+        path = unquote(self.path)  # as routes are found
+        if self.request.method in ("GET", "HEAD") or path == "/api/show":
             return "read"
-        return "write" if self.path.startswith(_WRITES) else "execute"
+        return "write" if path.startswith(_WRITES) else "execute"
 
     @allow_unauthenticated
     def options(self, *args: str) -> None:

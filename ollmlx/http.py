@@ -20,7 +20,7 @@ from ollmlx.api.answers import JSON, PLAIN_JSON, Answer, Framing, Stream, Whole,
 from ollmlx.api.dialects import Dialect
 from ollmlx.api.engine import Engine, Upload
 from ollmlx.api.routes import Route, find
-from ollmlx.errors import Malformed, OllmlxError, Unreadable
+from ollmlx.errors import Forbidden, Malformed, OllmlxError, Unreadable
 from ollmlx.frames import (
     EVENTS,
     LINES,
@@ -62,6 +62,7 @@ async def _exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, N
     dialect = dialects.of_request(request.path, request.headers)
     noted = notes()
     try:
+        _check_page(route, request)
         answer: Answer = await route.operation(engine, await _argument(route, parameter, request))
         head, chunks = await _begin(answer, dialect)
         head.headers.extend(noted.items())
@@ -74,6 +75,16 @@ async def _exchange(engine: Engine, request: Request) -> AsyncGenerator[Frame, N
         yield head
         async for chunk in chunks:
             yield chunk
+
+
+def _check_page(route: Route, request: Request) -> None:
+    """A page of strangers can have a picture fetched without telling its origin; an estimate asks
+    the registry that it names, which learns who asks.  Raises `Forbidden`.
+    """
+    headers = request.headers
+    afar = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if afar and "origin" not in headers and route.path.startswith("/api/ollmlx/"):
+        raise Forbidden("pages of other origins have to tell theirs")
 
 
 def streams_body(method: str, path: str) -> bool:

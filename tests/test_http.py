@@ -433,6 +433,17 @@ async def test_hanging_up_cancels_the_job_before_and_after_the_first_line(client
     await until(lambda: not any(resident.users for resident in pool.residents()))
 
 
+async def test_a_picture_on_a_strangers_page_has_nobody_asked(client):
+    afar = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}
+    asked = {"model": "http://127.0.0.1:1/a/b", "insecure": "true"}
+    there = "/api/ollmlx/estimate"
+    for path in (there, "/api/%6fllmlx/estimate"):
+        assert (await client.get(path, params=asked, headers=afar)).status_code == 403
+    near = {**afar, "Origin": "http://localhost:3000"}
+    assert (await client.get(there, params={"model": "echo"}, headers=near)).status_code == 200
+    assert (await client.get("/", headers=afar)).status_code == 200
+
+
 async def test_a_secret_door_serves_nothing_without_its_secret(room):
     port = room.open_door("127.0.0.1", 0, "sesame")
     async with httpx.AsyncClient(trust_env=False) as client:

@@ -90,6 +90,7 @@ async def test_jupyters_events_tell_of_models_and_answers_without_a_word_of_them
         ("POST", "/api/ollmlx/jobs/x/pause", "write"),
         ("DELETE", "/api/ollmlx/jobs/x", "write"),
         ("POST", "/api/ollmlx/keep", "execute"),
+        ("POST", "/api/%70ull", "write"),
     ],
 )
 async def test_the_authorizer_tells_reading_from_writing(
