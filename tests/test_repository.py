@@ -1,9 +1,9 @@
 """What the repository says about itself is true."""
 
 import ast
-import dataclasses
 import importlib.util
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -13,9 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from jupyter_ext.app import OllmlxApp
 from ollmlx.notebook.arguments import cell_help
-from ollmlx.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -66,12 +64,6 @@ def test_the_changelog_begins_with_what_is_not_released():
 def test_the_tables_of_the_documentation_are_those_of_the_code():
     for name, text in module("docs/tables.py").tables().items():
         assert (ROOT / "docs/generated" / name).read_text() == text, "run python docs/tables.py"
-
-
-def test_every_setting_has_a_trait():
-    fields = {field.name for field in dataclasses.fields(Settings)} - {"host", "port"}
-    traits = OllmlxApp.class_own_traits(config=True)
-    assert fields == {name for name, t in traits.items() if "variable" in t.metadata}
 
 
 def test_the_guide_explains_every_option_of_the_magic():
@@ -126,6 +118,12 @@ def test_the_environment_is_written_for_old_pythons():
 def test_an_environment_is_out_of_date_when_a_file_that_it_copies_changes():
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     assert set(environment.COPIED) == set(build["targets"]["wheel"]["shared-data"])
+
+
+def test_the_extension_is_switched_on_by_the_file_that_switches_it_off():
+    """`jupyter server extension disable` writes a file of that name: any later one would win."""
+    (file,) = (ROOT / "jupyter_ext/config/jupyter_server_config.d").iterdir()
+    assert json.loads(file.read_text()) == {"ServerApp": {"jpserver_extensions": {file.stem: True}}}
 
 
 def test_without_a_compiler_the_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch):
