@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ollmlx.store.ollama.blobs import NoRoom
+from ollmlx.store.ollama.blobs import CannotStore, NoRoom
 from ollmlx.store.transfer import download as module
 from ollmlx.store.transfer.download import DigestDiffers, Download, Exhausted
 from ollmlx.store.transfer.partial import plan
@@ -267,6 +267,16 @@ def test_wrong_bytes_of_an_earlier_time_are_found_by_the_hash(server, target):
         fetch(server, target, SMALL).run()
     fetch(server, target, SMALL).run()
     assert target.read_bytes() == SMALL
+
+
+def test_a_link_that_somebody_left_in_the_folder_is_not_written_through(server, target):
+    target.parent.mkdir()
+    mine = target.parent.parent / "mine"
+    mine.write_text("mine")
+    target.with_name(f"{target.name}-partial").symlink_to(mine)
+    with pytest.raises(CannotStore, match="cannot write"):
+        fetch(server, target, SMALL).run()
+    assert mine.read_text() == "mine"
 
 
 def test_a_file_larger_than_the_disk_is_refused_before(server, target):

@@ -19,6 +19,8 @@ SMALLEST, LARGEST, MOST_PARTS = 16_000_000, 256_000_000, 64
 """Bytes of a part, and how many there are while they fit between."""
 JOURNAL_BYTES = 1 << 20
 """What a killed process may have to fetch again of each part it was at."""
+# Where others may write into the folder, a link of theirs must not lead to a file of ours.
+_FLAGS = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class _Record(msgspec.Struct, rename="pascal"):
@@ -70,7 +72,7 @@ class Partial:
         """
         with storing(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(self.path, os.O_RDWR | _FLAGS, 0o644)
             if not _lock(descriptor, self.path):
                 os.close(descriptor)
                 return False
@@ -108,8 +110,7 @@ class Partial:
         record = _Record(part.number, part.offset, part.size, part.completed)
         with storing(self.path.parent):
             # One write of a text that only ever gets longer: whole also when the process is killed.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(self._journal(part.number), flags, 0o644)
+            descriptor = os.open(self._journal(part.number), os.O_WRONLY | _FLAGS, 0o644)
             try:
                 write_all(descriptor, msgspec.json.encode(record), 0)
             finally:
