@@ -5,7 +5,6 @@ byte-level BPE vocabularies that these families have, and refuses the others.
 """
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from ollmlx.convert.vocabulary import CONTROL, NORMAL, USER_DEFINED
 from ollmlx.engine.mlx.folder import REFUSALS, lazy_model, read_config
 from ollmlx.store.appearing import TargetInTheWay
 from ollmlx.store.documents import read_object
-from ollmlx.store.ollama.blobs import CannotStore
+from ollmlx.store.ollama.blobs import CannotStore, flush
 from ollmlx.store.weights import folder_template, readers
 
 FAMILIES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
@@ -57,8 +56,7 @@ def export(source: Path, target: Path, report: Report, replace: bool = False) ->
     filling = target.with_name(f".{target.name}.converting")
     try:
         _write(filling, source, family, config, model, report)
-        with filling.open("rb") as file:
-            os.fsync(file.fileno())
+        flush(filling)
         filling.replace(target)
     except OSError as error:
         raise CannotStore(f"{target} cannot be written: {error}") from error

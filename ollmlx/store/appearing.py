@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all: filled beside its place, synced, then renamed.
+"""Folders and files that appear whole or not at all: made beside their place, synced, then renamed.
 
 A killed process leaves hidden folders, which the next attempt at the same target removes; a model
 that was being replaced is put back by whoever looks for it.
@@ -7,6 +7,7 @@ that was being replaced is put back by whoever looks for it.
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 from ollmlx.errors import BadRequest
 from ollmlx.store.ollama.blobs import flush, storing
 
+TEMPORARY = ".ollmlx-"
+"""How files begin that are not in their place yet; no model's tag begins with a dot."""
 _FILLING, _REPLACED = ".converting", ".replaced"
 
 
@@ -53,6 +56,28 @@ def appearing(target: Path, replace: bool = False) -> Iterator[Path]:
             if _is(lock, filling):
                 shutil.rmtree(filling)
             os.close(lock)
+
+
+@contextmanager
+def draft(folder: Path, data: bytes) -> Iterator[Path]:
+    """A private file that is whole and on the disk; at the end it is gone, unless it was moved."""
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=TEMPORARY)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put a file for all to read in the place of another.  Raises `OSError`."""
+    with draft(path.parent, data) as whole:
+        whole.chmod(0o644)
+        whole.replace(path)
+    flush(path.parent)
 
 
 def recover(folder: Path) -> None:

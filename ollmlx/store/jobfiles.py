@@ -12,7 +12,8 @@ import msgspec
 import psutil
 from msgspec import Struct, structs
 
-from ollmlx.store.ollama.blobs import flush, storing
+from ollmlx.store.appearing import write_whole
+from ollmlx.store.ollama.blobs import storing
 
 _FOLDER = "jobs"
 
@@ -68,16 +69,9 @@ class JobFiles:
         return sorted(found, key=lambda job: job.created_at)
 
     def _write(self, job: KeptJob) -> None:
-        path = self._path(job.id)
-        draft = path.with_suffix(".new")
         with storing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as file:
-                file.write(msgspec.json.encode(job))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-            flush(self._folder)
+            write_whole(self._path(job.id), msgspec.json.encode(job))
 
     def _path(self, job_id: str) -> Path:
         return self._folder / f"{job_id}.json"

@@ -4,8 +4,6 @@ A manifest is written only while every blob of it is there, and a blob is remove
 manifest names it; both happen under one lock, which all our processes on the folder share.
 """
 
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +11,12 @@ from pathlib import Path
 
 from ollmlx.errors import LoadFailed, OllmlxError
 from ollmlx.names import Name
+from ollmlx.store.appearing import TEMPORARY, write_whole
 from ollmlx.store.documents import BadDocument, decode, read_bytes
-from ollmlx.store.ollama.blobs import GRACE_SECONDS, Blobs, flush, locked, storing
+from ollmlx.store.ollama.blobs import GRACE_SECONDS, Blobs, locked, storing
 from ollmlx.store.ollama.layers import Manifest
 from ollmlx.store.ollama.manifests import MOST_MANIFEST_BYTES, BadManifest, blob
 from ollmlx.store.places import folders
-
-_TEMPORARY = ".ollmlx-"
-"""No model's tag begins with a dot, so no reader of the tree takes these for a manifest."""
 
 
 class LayerGone(OllmlxError):
@@ -69,7 +65,7 @@ class Shelf:
                     raise LayerGone(f"{layer.digest} was removed while {name.display} was made")
             with storing(path.parent):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _replace(path, manifest.encode() if data is None else data)
+                write_whole(path, manifest.encode() if data is None else data)
 
     def delete(self, name: Name) -> Manifest | None:
         """Take a model off the shelf, and the folders that are empty then; its blobs stay.
@@ -154,22 +150,8 @@ def parse(data: bytes, where: Path) -> Manifest:
     return manifest
 
 
-def _replace(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-            os.fchmod(descriptor, 0o644)
-        os.replace(temporary, path)
-        flush(path.parent)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
 def _remove_old_temporaries(top: Path, now: float) -> None:
-    """What a process left that died in `_replace`."""
-    for path in top.glob(f"*/*/*/{_TEMPORARY}*"):
+    """What a process left that died while it wrote."""
+    for path in top.glob(f"*/*/*/{TEMPORARY}*"):
         if now - path.stat().st_mtime > GRACE_SECONDS:
             path.unlink(missing_ok=True)

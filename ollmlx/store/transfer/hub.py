@@ -20,8 +20,9 @@ import msgspec
 from ollmlx import names
 from ollmlx.errors import OllmlxError
 from ollmlx.names import Name
+from ollmlx.store.appearing import write_whole
 from ollmlx.store.documents import MOST_BYTES
-from ollmlx.store.ollama.blobs import check_room, flush, storing
+from ollmlx.store.ollama.blobs import check_room, storing
 from ollmlx.store.places import snapshots
 from ollmlx.store.transfer import quantizations
 from ollmlx.store.transfer.partial import missing_bytes
@@ -164,10 +165,7 @@ class Hub:
         reference = self._folder(wanted) / "refs" / wanted.revision
         with storing(reference.parent):
             reference.parent.mkdir(parents=True, exist_ok=True)
-            temporary = reference.with_name(f".{reference.name}.{os.getpid()}")
-            temporary.write_text(wanted.commit)
-            temporary.replace(reference)
-            flush(reference.parent)
+            write_whole(reference, wanted.commit.encode())
 
     def check_room(self, wanted: Wanted) -> None:
         """Raises `NoRoom` when the disk cannot take what is missing."""

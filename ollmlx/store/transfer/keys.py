@@ -3,9 +3,6 @@
 import base64
 import hashlib
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ollmlx.errors import OllmlxError
+from ollmlx.store.appearing import draft, write_whole
 from ollmlx.store.ollama.blobs import storing
 
 NOTHING = base64.b64encode(hashlib.sha256(b"").hexdigest().encode()).decode()
@@ -49,29 +47,13 @@ def _make(path: Path) -> Ed25519PrivateKey:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     with storing(path.parent):
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with _written(path, private) as whole:
+        with draft(path.parent, private) as whole:
             try:
                 os.link(whole, path)
             except FileExistsError:
                 return load(path)  # another process was faster
-        with _written(path, f"{public(key)}\n".encode()) as whole:
-            whole.chmod(0o644)
-            whole.replace(path.with_suffix(".pub"))
+        write_whole(path.with_suffix(".pub"), f"{public(key)}\n".encode())
     return key
-
-
-@contextmanager
-def _written(beside: Path, data: bytes) -> Iterator[Path]:
-    """A private file in the same folder, whole, which is gone at the end."""
-    descriptor, name = tempfile.mkstemp(dir=beside.parent, prefix=f".{beside.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def public(key: Ed25519PrivateKey) -> str:
