@@ -5,16 +5,15 @@ Source: https://huggingface.co/docs/hub/api, and the headers that the client rea
 
 import hashlib
 import json
-import threading
-from asyncio import new_event_loop, set_event_loop
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from tornado import httpserver, netutil, web
-from tornado.ioloop import IOLoop
+from tornado import web
+
+from tests.looping import running
 
 COMMIT = "c0ffee" + "0" * 34
 CHANGED = "2026-01-02T03:04:05.000Z"
@@ -158,8 +157,8 @@ class _Storage(_Handler):
 
 @contextmanager
 def running_hub() -> Iterator[FakeHub]:
-    """On a thread with a loop of its own; everything is stopped at the end."""
-    hub, started = FakeHub(), threading.Event()
+    """Run one until the block ends."""
+    hub = FakeHub()
     arguments = {"hub": hub}
     app = web.Application(
         [
@@ -171,27 +170,6 @@ def running_hub() -> Iterator[FakeHub]:
         ],
         log_function=lambda handler: None,
     )
-    sockets = netutil.bind_sockets(0, "127.0.0.1")
-    hub.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
-    loops: list[IOLoop] = []
-
-    def serve() -> None:
-        loop = new_event_loop()
-        set_event_loop(loop)
-        server = httpserver.HTTPServer(app)
-        server.add_sockets(sockets)
-        loops.append(IOLoop.current())
-        loops[0].add_callback(started.set)
-        loops[0].start()
-        server.stop()
-        loop.run_until_complete(server.close_all_connections())
-        loop.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    started.wait()
-    try:
+    with running(app) as port:
+        hub.url = f"http://127.0.0.1:{port}"
         yield hub
-    finally:
-        loops[0].add_callback(loops[0].stop)
-        thread.join()

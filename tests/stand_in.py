@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.iostream import StreamClosedError
-from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
+
+from tests.looping import running
 
 WHEN = "2026-01-01T00:00:00Z"
 
@@ -155,29 +155,9 @@ class _Handler(RequestHandler):
 
 @contextmanager
 def standing_in(prefix: str = "", token: str = "") -> Iterator[StandIn]:
-    """Run one on a free port, in a thread with a loop of its own, until the block ends."""
+    """Run one until the block ends."""
     stand_in = StandIn(token=token)
-    socket, port = bind_unused_port()
-    stand_in.url = f"http://127.0.0.1:{port}{prefix}"
-    loop = asyncio.new_event_loop()
-
-    async def serve(stop: asyncio.Event) -> None:
-        routes = [
-            (f"{prefix}/", _Alive),
-            (f"{prefix}/api/(.*)", _Handler, {"stand_in": stand_in}),
-        ]
-        server = HTTPServer(Application(routes))
-        server.add_socket(socket)
-        await stop.wait()
-        server.stop()
-        await server.close_all_connections()
-
-    stop = asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve(stop)))
-    thread.start()
-    try:
+    handled = (f"{prefix}/api/(.*)", _Handler, {"stand_in": stand_in})
+    with running(Application([(f"{prefix}/", _Alive), handled])) as port:
+        stand_in.url = f"http://127.0.0.1:{port}{prefix}"
         yield stand_in
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()

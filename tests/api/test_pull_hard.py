@@ -21,7 +21,7 @@ from tests.waiting import until
 
 CONFIG = {"model_format": "gguf", "model_family": "llama", "file_type": "Q8_0"}
 MIB = 1 << 20
-KILLS = int(os.environ.get("OLLMLX_TEST_KILLS", "15"))
+KILLS = int(os.environ.get("OLLMLX_TEST_KILLS", "8"))
 
 
 async def pull(client: httpx.AsyncClient, name: str, **fields: object) -> list[dict]:

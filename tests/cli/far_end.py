@@ -1,16 +1,14 @@
 """Far ends that no echo model can be: scripted answers of /api/pull and its kin, line by line."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tornado.httpserver import HTTPServer
-from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
+
+from tests.looping import running
 
 
 @dataclass
@@ -51,23 +49,8 @@ class _Handler(RequestHandler):
 
 @contextmanager
 def far_end() -> Iterator[FarEnd]:
-    """Run one on a free port, in a thread with a loop of its own, until the block ends."""
-    scripted, (socket, port) = FarEnd(), bind_unused_port()
-    scripted.address = f"127.0.0.1:{port}"
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-
-    async def serve() -> None:
-        server = HTTPServer(Application([("/(.*)", _Handler, {"far_end": scripted})]))
-        server.add_socket(socket)
-        await stop.wait()
-        server.stop()
-        await server.close_all_connections()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    try:
+    """Run one until the block ends."""
+    scripted = FarEnd()
+    with running(Application([("/(.*)", _Handler, {"far_end": scripted})])) as port:
+        scripted.address = f"127.0.0.1:{port}"
         yield scripted
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
