@@ -169,7 +169,7 @@ def mlx_model(
     template = folder_template(folder, weights)
     spoken = words.in_folder(folder)
     adapter = folder / Path(spoken.adapter).name if spoken.adapter else None
-    if adapter and not adapter.is_dir():
+    if adapter and (adapter.name == ".." or not adapter.is_dir()):
         raise BadDocument(f"{folder} is not whole: its adapter is missing")
     extra = [folder / words.FILE, *sorted(adapter.iterdir() if adapter else ())]
     files = [config_path, *shards, *(path for path in extra if path.is_file())]
