@@ -14,7 +14,7 @@ from ollmlx.notebook.errors import Failed, Interrupted, Misused
 from ollmlx.notebook.session import Message, Session
 from ollmlx.notebook.theirs import Raised, theirs
 from ollmlx.notebook.tools import Call, Tools
-from ollmlx.notebook.variables import check_name, fill, option, wanted_shape
+from ollmlx.notebook.variables import check_out, fill, option, wanted_shape
 
 RESULT = "_ollmlx"
 
@@ -22,7 +22,7 @@ RESULT = "_ollmlx"
 def ask(session: Session, given: Namespace, cell: str) -> None:
     """Send a cell, show the answer while it comes, and remember both."""
     variables = session.variables
-    check_name("--out", given.out)
+    check_out(given.out)
     question = _question(given, cell, variables)
     functions = tools.named(given.tools, variables)
     wanted = wanted_shape(given.format, variables)

@@ -12,15 +12,14 @@ from ollmlx.notebook.errors import Misused
 from ollmlx.notebook.saying import literal, say, table
 from ollmlx.notebook.saying import show as display
 from ollmlx.notebook.session import Message, Session
-from ollmlx.notebook.variables import check_name
+from ollmlx.notebook.variables import check_out
 
 _INSTALLED = ("Model", "Format", "Parameters", "Quantisation", "Size")
 _LOADED = ("Model", "Memory", "Context", "Stays until")
-_BINARY = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def installed(session: Session, given: Namespace) -> None:
-    check_name("--out", given.out)
+    check_out(given.out)
     with Client() as client:
         models = [m for m in client.list().models if (m.model or "").startswith(given.prefix)]
     rows = [[model.model or "", *_details(model), size(model.size)] for model in models]
@@ -29,7 +28,7 @@ def installed(session: Session, given: Namespace) -> None:
 
 
 def loaded(session: Session, given: Namespace) -> None:
-    check_name("--out", given.out)
+    check_out(given.out)
     with Client() as client:
         models = client.ps().models
     rows = _rows(models)
@@ -45,7 +44,7 @@ def status(session: Session, given: Namespace) -> None:
 
 
 def show(session: Session, given: Namespace) -> None:
-    check_name("--out", given.out)
+    check_out(given.out)
     with Client() as client:
         about = client.show(given.model)
     _leave(session, given.out, about)
@@ -68,7 +67,7 @@ def show(session: Session, given: Namespace) -> None:
 
 
 def chats(session: Session, given: Namespace) -> None:
-    check_name("--out", given.out)
+    check_out(given.out)
     if not given.name:
         rows = [[name, str(len(said))] for name, said in session.conversations.items()]
         title = f"{len(rows)} conversation{'' if len(rows) == 1 else 's'}"

@@ -15,7 +15,7 @@ from ollmlx.notebook.asking import RESULT
 from ollmlx.notebook.errors import Interrupted, Misused
 from ollmlx.notebook.saying import show, table
 from ollmlx.notebook.session import Session
-from ollmlx.notebook.variables import check_name
+from ollmlx.notebook.variables import check_out
 
 _QUESTION = "Tell me a long story about a river, a stone and round number {}."
 """Another number each time, so that no answer is begun by an earlier one's cache."""
@@ -38,7 +38,7 @@ class Measured:
 
 def compare(session: Session, given: Namespace) -> None:
     """Leaves the answers in `_ollmlx`, one a model."""
-    check_name("--out", given.out)
+    check_out(given.out)
     options = {"temperature": given.temperature, "num_predict": given.num_predict}
     answers = [Answer(model) for model in given.models]
     bar = new_bar()
@@ -60,7 +60,7 @@ def compare(session: Session, given: Namespace) -> None:
 
 def bench(session: Session, given: Namespace) -> None:
     """A minute's impression; `python -m ollmlx.bench` measures with care."""
-    check_name("--out", given.out)
+    check_out(given.out)
     counts = _counts(given.streams)
     if given.tokens < 1:
         raise Misused("--tokens is a number from 1 up")

@@ -105,7 +105,7 @@ def option(text: str) -> tuple[str, Any]:
         return key, [value] if key == "stop" else value
 
 
-def check_name(flag: str, name: str | None) -> None:
+def check_out(name: str | None) -> None:
     """Raises `Misused` for what no variable can be called."""
     if name and (not name.isidentifier() or iskeyword(name)):
-        raise Misused(f"{flag} needs a variable's name, not {name!r}")
+        raise Misused(f"--out needs a variable's name, not {name!r}")
