@@ -57,8 +57,8 @@ def _gguf_elements(found: Header) -> int:
     most = max(heads) if isinstance(heads, list) else heads
     width = found.key("embedding_length", 0) // (most or 1)
     rows = found.key("attention.key_length", width) + found.key("attention.value_length", width)
-    per_layer = kv_heads if isinstance(kv_heads, list) else [kv_heads] * layers
-    return int(sum(per_layer) * rows)
+    every = sum(kv_heads) if isinstance(kv_heads, list) else kv_heads * layers
+    return int(every * rows)
 
 
 def _folder_elements(config: dict[str, Any]) -> int:

@@ -1,5 +1,7 @@
 """What a model needs of memory beside its weights."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,13 @@ def test_a_file_that_lies_about_its_numbers_is_refused(tmp_path, lie):
     model = Library(Settings(models=tmp_path)).find(str(path))
     with pytest.raises(LoadFailed, match="cannot tell"):
         needs(model, "f16")
+
+
+def test_layers_by_the_thousand_million_are_reckoned_and_not_listed(tmp_path):
+    meta = {"general.architecture": "llama", "llama.block_count": 2**31, "llama.head": 1}
+    write_gguf(path := tmp_path / "m.gguf", meta, {"output.weight": np.zeros((2, 2), np.float32)})
+    model = Library(Settings(models=tmp_path)).find(str(path))
+    tracemalloc.start()
+    assert needs(model, "f16").layers == 2**31 + 1
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
