@@ -1,9 +1,11 @@
 """The OpenAI API on the echo backend, beyond the recorded answers."""
 
+import base64
 import json
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.echo import CALL
@@ -232,6 +234,15 @@ class TestOtherRoutes:
 
         assert await vectors([97, 98]) == await vectors("ab")
         assert await vectors([[97, 98], [99]]) == await vectors(["ab", "c"])
+
+    async def test_base64_vectors_are_the_same_floats(self, echo):
+        body = {"model": "embedder", "input": "abc"}
+        plain, coded = [
+            (await echo.post("/v1/embeddings", json={**body, "encoding_format": form})).json()
+            for form in ("float", "base64")
+        ]
+        floats = np.frombuffer(base64.b64decode(coded["data"][0]["embedding"]), "<f4")
+        assert np.allclose(floats, plain["data"][0]["embedding"])
 
     @pytest.mark.parametrize(
         ("given", "message"),
