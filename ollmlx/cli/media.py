@@ -1,14 +1,17 @@
 """Pictures and sounds named in a prompt: read, and taken out of its text."""
 
 import base64
+import errno
+import os
 import re
-from pathlib import Path
+from typing import BinaryIO
 
 from ollmlx.cli.terminal import tell
 from ollmlx.errors import BadRequest
 
 _NAMED = re.compile(r"(?:[a-zA-Z]:)?(?:\./|/|\\)[\S\\ ]+?\.(?i:jpg|jpeg|png|webp|wav)\b")
 _ESCAPED = re.compile(r"\\([ ()\[\]{}$&;'\\*?~])")
+_NO_PATH = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _MOST_BYTES = 100 * 1024 * 1024
 
 
@@ -30,12 +33,12 @@ def extract(prompt: str) -> tuple[str, list[str]]:
     for written in named(prompt):
         path = _ESCAPED.sub(r"\1", written)
         try:
-            content = _read(Path(path))
-        except FileNotFoundError:
-            continue  # then it is text
-        except (OSError, NotMedia) as error:
+            content = _read(path)
+        except NotMedia as error:
             tell(f'Couldn\'t process file: "{error}"')
-            raise NotMedia(str(error)) from error
+            raise
+        if content is None:
+            continue
         tell(f"Added {'audio' if path.lower().endswith('.wav') else 'image'} '{path}'")
         for spelled in (f"'{path}'", f"'{written}'", written):
             prompt = prompt.replace(spelled, "")
@@ -43,14 +46,26 @@ def extract(prompt: str) -> tuple[str, list[str]]:
     return prompt.strip(), files
 
 
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        if not _is_media(start := file.read(512)):
-            kind = "application/octet-stream" if b"\0" in start else "text/plain; charset=utf-8"
-            raise NotMedia(f"invalid file type: {kind}")
-        if path.stat().st_size > _MOST_BYTES:
-            raise NotMedia("file size exceeds maximum limit (100MB)")
-        return start + file.read()
+def _read(path: str) -> bytes | None:
+    """None for what names no file: then it is text.  Raises `NotMedia`."""
+    try:
+        with open(path, "rb") as file:
+            return _checked(file)
+    except ValueError:  # there is a NUL in it
+        return None
+    except OSError as error:
+        if error.errno in _NO_PATH:
+            return None
+        raise NotMedia(f"open {path}: {error.strerror}") from error
+
+
+def _checked(file: BinaryIO) -> bytes:
+    if not _is_media(start := file.read(512)):
+        kind = "application/octet-stream" if b"\0" in start else "text/plain; charset=utf-8"
+        raise NotMedia(f"invalid file type: {kind}")
+    if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+        raise NotMedia("file size exceeds maximum limit (100MB)")
+    return start + file.read()
 
 
 def _is_media(start: bytes) -> bool:

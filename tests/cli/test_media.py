@@ -26,3 +26,17 @@ def test_a_file_of_another_kind_is_refused(tmp_path, capsys):
     with pytest.raises(media.NotMedia, match="invalid file type: text/plain; charset=utf-8"):
         media.extract(f"look at {tmp_path}/x.png")
     assert capsys.readouterr().err.startswith("Couldn't process file: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["and/or " + "so on " * 60 + "as in a.png", "/a\0b.png", "{}/c.png"]
+)
+def test_what_cannot_be_a_path_is_text(tmp_path, text):
+    (file := tmp_path / "file").touch()
+    assert media.extract(text.format(file)) == (text.format(file), [])
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(media.NotMedia, match=r"open /.*/x\.png: Is a directory"):
+        media.extract(f"{tmp_path}/x.png")
