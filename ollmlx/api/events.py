@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ollmlx.api.answers import Answer, Stream
 from ollmlx.api.engine import Engine
-from ollmlx.api.lending import residents
+from ollmlx.api.loading import residents
 from ollmlx.api.models import listed
 from ollmlx.api.telemetry import measured
 from ollmlx.engine.news import Happening
