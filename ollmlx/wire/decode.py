@@ -34,6 +34,8 @@ from ollmlx.wire.values import PARSERS
 T = TypeVar("T", bound=Struct)
 Float32 = NewType("Float32", float)
 """What Go reads into 32 bits: only its errors tell."""
+_FLOAT32_END = 2.0**128 - 2.0**103
+"""Halfway from the largest to the next: from here on Go finds no float32."""
 _GO_NAMES = {
     str: "string",
     bool: "bool",
@@ -299,9 +301,9 @@ def _is_scalar(value: Any, hint: Any) -> bool:
         return hint is bool and isinstance(value, bool)
     if hint is int:
         return isinstance(value, int)
-    return (hint in _FLOATS and isinstance(value, (int, float))) or (
-        hint is str and isinstance(value, str)
-    )
+    if hint in _FLOATS and isinstance(value, (int, float)):
+        return hint is float or abs(value) < _FLOAT32_END
+    return hint is str and isinstance(value, str)
 
 
 def _go_name(hint: Any) -> str:
@@ -333,4 +335,4 @@ def json_kind(value: Any, hint: Any = None) -> str:
         case None:
             return "null"
         case _:
-            return f"number {value!s}" if hint is int else "number"
+            return f"number {value!s}" if hint in (int, Float32) else "number"

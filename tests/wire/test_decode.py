@@ -93,6 +93,13 @@ def test_what_cannot_be_read_is_refused_in_gos_words(body, text):
     assert str(refusal.value) == text
 
 
+def test_what_no_float32_can_hold_is_refused_as_it_was_written():
+    text = "cannot unmarshal number 3.5e38 into .* CompletionRequest.top_p of type float32"
+    with pytest.raises(BadRequest, match=text):
+        decode(b'{"top_p":3.5e38}', CompletionRequest)
+    assert decode(b'{"top_p":3.4e38}', CompletionRequest).top_p == 3.4e38
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "field", "name"),
     [
