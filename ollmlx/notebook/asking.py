@@ -10,9 +10,8 @@ from ollama import ChatResponse
 from ollmlx.client import Client, check_options, default_model
 from ollmlx.notebook import images, tools
 from ollmlx.notebook.answer import INTERRUPTED, Answer, Turn, View, new_view
-from ollmlx.notebook.errors import Failed, Interrupted, Misused
+from ollmlx.notebook.errors import Failed, Interrupted, Misused, Raised, theirs
 from ollmlx.notebook.session import Message, Session
-from ollmlx.notebook.theirs import Raised, theirs
 from ollmlx.notebook.tools import Call, Tools
 from ollmlx.notebook.variables import check_out, fill, option, wanted_shape
 

@@ -10,8 +10,7 @@ from typing import Any
 from ollama import Message
 
 from ollmlx.batch.beside import run_beside
-from ollmlx.notebook.errors import Misused
-from ollmlx.notebook.theirs import Raised, theirs
+from ollmlx.notebook.errors import Misused, Raised, theirs
 
 Tools = dict[str, Callable[..., Any]]
 

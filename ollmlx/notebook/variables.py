@@ -10,8 +10,7 @@ from typing import Any
 from ollmlx.batch import braces
 from ollmlx.batch.shapes import FREE, Shape, shape
 from ollmlx.errors import OllmlxError
-from ollmlx.notebook.errors import Misused
-from ollmlx.notebook.theirs import Raised, theirs
+from ollmlx.notebook.errors import Misused, Raised, theirs
 
 _LONGEST = 2000
 """Characters of an expression; what is longer is no expression but a brace that nobody closed."""
