@@ -45,7 +45,8 @@ def graphics_memory(kind: str) -> int:
         return int(psutil.virtual_memory().total * 0.75)
     total = _nvidia("memory.total")
     if total and not built_for_gpu(kind):
-        log.warning("%s: the engine was built without the GPU's (guide: NVIDIA GPUs)", kind.upper())
+        built = "models leave the GPU alone: their engine was built without it (guide: NVIDIA GPUs)"
+        log.warning("%s %s", kind.upper(), built)
         return 0
     return total
 
