@@ -37,7 +37,9 @@ def start(config: pytest.Config, folder: Path) -> dict[str, str]:
     """A Jupyter server with models, configuration and runtime files of its own."""
     # What a magic prints is compared; an output that is replaced as it grows would not be.
     shared = {"OLLAMA_MODELS": str(folder / "models"), "OLLMLX_PLAIN": "1"}
-    private = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "RUNTIME")}
+    shared |= {"IPYTHONDIR": str(folder / "ipython"), "npm_config_logs_max": "0"}
+    places = ("CONFIG", "DATA", "RUNTIME")
+    private = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in places}
     command = [sys.executable, "-m", "jupyter_server", "--port=0", "--no-browser", "--allow-root"]
     server = subprocess.Popen(
         [*command, f"--ServerApp.root_dir={folder}"],

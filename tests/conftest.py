@@ -2,6 +2,7 @@
 
 import gc
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Histories, signatures and logs of programs that tests start."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "XDG_CONFIG_HOME"):
+            environment.setenv(name, str(home / name.lower()))
+        environment.setenv("npm_config_logs_max", "0")
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
