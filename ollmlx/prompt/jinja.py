@@ -16,6 +16,9 @@ from jinja2.parser import Parser
 from ollmlx.errors import BadRequest, OllmlxError
 from ollmlx.prompt.sandbox import WIDEST, Bounded, TooMuch, check_length, check_weight
 
+LONGEST_SOURCE = 1 << 18
+"""Characters: a million of them took seven seconds to compile, and 1.4 GB."""
+
 
 class Refused(Exception):
     """The template called `raise_exception`: the conversation does not suit the model."""
@@ -93,6 +96,8 @@ class Source:
 
     def __init__(self, text: str, filters: Mapping[str, Callable[..., Any]] | None = None) -> None:
         self._environment = _environment(filters or {})
+        if len(text) > LONGEST_SOURCE:
+            raise OllmlxError(f"invalid chat template: longer than {LONGEST_SOURCE} characters")
         try:
             self._template = self._environment.from_string(text)
         except (jinja2.TemplateError, SyntaxError, RecursionError) as error:

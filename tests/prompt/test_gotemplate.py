@@ -90,6 +90,7 @@ def test_an_error_has_the_status_of_a_server_error() -> None:
         "{{ if .B }}" * 500 + "{{ end }}" * 500,
         "{{ " + "(" * 500 + ".B" + ")" * 500 + " }}",
         "{{ if .E }}" + "{{ else if .E }}" * 500 + "{{ end }}",
+        "{{ if .B }}{{ end }}" * 99999,
     ],
 )
 def test_a_hostile_template_fails_soon(hostile: str) -> None:

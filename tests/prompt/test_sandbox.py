@@ -47,6 +47,7 @@ DOUBLING = "{% set n = namespace(a='aa') %}{% for i in range(60) %}{% set n.a = 
         "{% set a = ['x'] * 9999 %}{% set a = [a] * 9999 %}{{ a ~ '' }}",
         "{% set a = ['x'] * 9999 %}{% set a = [a] * 9999 %}{{ {1: a}.items() }}",
         "{% for a in [1] %}" * 25 + "{% endfor %}" * 25,
+        "{{ a }}" * 99999,
         "{{ lipsum(n=9999999) }}",
         "{% set n = namespace(a='aa') %}{% for i in range(60) %}{% set n.a %}{{ n.a }}{{ n.a }}"
         "{% endset %}{% endfor %}",

@@ -1,5 +1,6 @@
 """Go's text/template as Ollama's models use it: parse, ask what a template mentions, execute."""
 
+from ollmlx.errors import OllmlxError
 from ollmlx.prompt.gotemplate.functions import FUNCTIONS
 from ollmlx.prompt.gotemplate.interpreter import execute
 from ollmlx.prompt.gotemplate.nodes import Program
@@ -19,6 +20,12 @@ __all__ = [
 ]
 
 
+LONGEST_SOURCE = 1 << 18
+"""Characters; the longest templates of real models have 30,000."""
+
+
 def parse(text: str) -> Program:
     """The program of a template.  Raises OllmlxError with Go's text."""
+    if len(text) > LONGEST_SOURCE:
+        raise OllmlxError(f"template: :1: longer than {LONGEST_SOURCE} characters")
     return _parse(text, FUNCTIONS)

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus
 
-from ollmlx.prompt.gotemplate.printing import sprint, sprintf, sprintln, text_of
+from ollmlx.prompt.gotemplate.printing import LONGEST, TooLong, sprint, sprintf, sprintln, text_of
 from ollmlx.prompt.gotemplate.values import Struct, TypeNames, entry, marshal, truth, type_name
 
 
@@ -165,7 +165,10 @@ def _escapable(values: Sequence[Any]) -> str:
 
 
 def _javascript(*values: Any) -> str:
-    return "".join(map(_javascript_character, _escapable(values)))
+    text = _escapable(values)
+    if 6 * len(text) > LONGEST:
+        raise TooLong
+    return "".join(map(_javascript_character, text))
 
 
 def _javascript_character(character: str) -> str:
