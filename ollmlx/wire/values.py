@@ -12,22 +12,30 @@ from ollmlx.settings import FOREVER, parse_duration
 THINK_LEVELS = ("high", "medium", "low", "max")
 _THINK = '"high", "medium", "low", "max", true, or false'
 _TOOL_CHOICE = '"auto", "none", "required" or {"type": "function", "function": {"name": …}}'
+_GO_TYPES = {
+    bool: "bool",
+    str: "string",
+    list: "[]interface {}",
+    dict: "map[string]interface {}",
+    type(None): "<nil>",
+}
 _NO_DIGIT = re.compile(rb"[^A-Za-z0-9+/\r\n]")
+
+
+def go_type(value: Any) -> str:
+    """What Go calls the type of a JSON value of any kind."""
+    return _GO_TYPES.get(type(value), "float64")
 
 
 def _keep_alive(value: Any) -> float:
     """Seconds; negative is for ever.  A bare number is seconds, a text a Go duration."""
     match value:
-        case bool():
-            raise Malformed("Unsupported type: 'bool'")
-        case int() | float():
-            seconds = float(value)
         case str():
             seconds = parse_duration(value)
-        case list():
-            raise Malformed("Unsupported type: '[]interface {}'")
+        case int() | float() if not isinstance(value, bool):
+            seconds = float(value)
         case _:
-            raise Malformed("Unsupported type: 'map[string]interface {}'")
+            raise Malformed(f"Unsupported type: '{go_type(value)}'")
     return FOREVER if seconds < 0 else seconds
 
 
@@ -39,17 +47,21 @@ def _think(value: Any) -> bool | str:
     raise Malformed(f"think must be a boolean or string ({_THINK})")
 
 
-def image(value: Any) -> Any:
-    """Base64 that can be read; what is no text is another check's to refuse."""
-    if isinstance(value, str):
-        text = value.replace("\r", "").replace("\n", "")
-        try:
-            fits = len(text) % 4 == 0 and base64.b64decode(text, validate=True) is not None
-        except (binascii.Error, ValueError):
-            fits = False
-        if not fits and (at := _no_base64(value.encode("utf-8", "replace"))) is not None:
-            raise Mismatch(f"illegal base64 data at input byte {at}")
-    return value
+def base64_text(text: str) -> str:
+    """The text itself.  Raises `Mismatch` where Go reads no base64 in it."""
+    plain = text.replace("\r", "").replace("\n", "")
+    try:
+        fits = len(plain) % 4 == 0 and base64.b64decode(plain, validate=True) is not None
+    except (binascii.Error, ValueError):
+        fits = False
+    if not fits and (at := _no_base64(text.encode("utf-8", "replace"))) is not None:
+        raise Mismatch(f"illegal base64 data at input byte {at}")
+    return text
+
+
+def _image(value: Any) -> Any:
+    """What is no text is another check's to refuse."""
+    return base64_text(value) if isinstance(value, str) else value
 
 
 def _no_base64(data: bytes) -> int | None:
@@ -111,7 +123,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "anthropic_messages": _anthropic_messages,
     "keep_alive": _keep_alive,
     "think": _think,
-    "image": image,
+    "image": _image,
     "ordered": ordered,
     "tool_choice": _tool_choice,
     "thinking_budget": _thinking_budget,

@@ -212,6 +212,8 @@ class TestCompletions:
                 " of type string",
             ),
             ({"stop": ["a", 1]}, "invalid type for 'stop' field: float64"),
+            ({"stop": [True]}, "invalid type for 'stop' field: bool"),
+            ({"stop": [None]}, "invalid type for 'stop' field: <nil>"),
             ({"best_of": 2}, "best_of is not supported: ask for n answers and choose among them"),
             (
                 {"echo": True, "logprobs": 1},

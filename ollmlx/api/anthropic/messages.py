@@ -17,7 +17,7 @@ from ollmlx.wire.native import (
     ToolFunctionParameters,
     ToolProperty,
 )
-from ollmlx.wire.values import image
+from ollmlx.wire.values import base64_text
 
 WEB_SEARCH = "web_search"
 _WEB_SEARCH_TOOL = Tool(
@@ -137,10 +137,9 @@ def _image(source: wire.ImageSource | None) -> str:
             f"invalid image source type: {source.type}. Only base64 images are supported."
         )
     try:
-        checked: str = image(source.data)
+        return base64_text(source.data)
     except Malformed as error:
         raise Malformed(f"invalid base64 image data: {error}") from error
-    return checked
 
 
 def _search_results(content: Any) -> str:

@@ -19,6 +19,7 @@ from ollmlx.errors import Malformed
 from ollmlx.wire import native
 from ollmlx.wire import openai as wire
 from ollmlx.wire.decode import mismatch
+from ollmlx.wire.values import go_type
 
 Frames = AsyncGenerator[native.GenerateResponse, None]
 _OBJECT = "text_completion"
@@ -77,8 +78,7 @@ def _prompts(prompt: Any) -> list[str | list[int]]:
 def _refuse(request: wire.CompletionRequest, number: int) -> None:
     stop = request.stop if isinstance(request.stop, list) else []
     if wrong := [text for text in stop if not isinstance(text, str)]:
-        kind = "float64" if isinstance(wrong[0], (int, float)) else type(wrong[0]).__name__
-        raise Malformed(f"invalid type for 'stop' field: {kind}")
+        raise Malformed(f"invalid type for 'stop' field: {go_type(wrong[0])}")
     if request.best_of not in (None, number):
         raise Malformed("best_of is not supported: ask for n answers and choose among them")
     if request.echo and request.logprobs:

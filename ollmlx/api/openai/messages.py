@@ -10,16 +10,9 @@ from ollmlx.errors import Malformed
 from ollmlx.wire import openai as wire
 from ollmlx.wire.decode import parse_whole
 from ollmlx.wire.native import Message, ToolCall, ToolCallFunction
-from ollmlx.wire.values import image
+from ollmlx.wire.values import base64_text, go_type
 
 _DATA_URL = re.compile(r"data:(image/(jpeg|jpg|png|webp))?;base64,")
-_GO_TYPES = {
-    bool: "bool",
-    int: "float64",
-    float: "float64",
-    dict: "map[string]interface {}",
-    type(None): "<nil>",
-}
 
 
 def native_messages(messages: Sequence[wire.Message]) -> list[Message]:
@@ -56,7 +49,7 @@ def _expand(message: wire.Message, called: dict[str, str]) -> list[Message]:
             return [*rest, structs.replace(whole, content=last.content, images=last.images)]
         case None if message.tool_calls is not None:
             return [whole]
-    raise Malformed(f"invalid message content type: {_GO_TYPES.get(type(message.content))}")
+    raise Malformed(f"invalid message content type: {go_type(message.content)}")
 
 
 def _parts(parts: list[Any], role: str) -> Iterator[Message]:
@@ -83,10 +76,9 @@ def image_of(url: str) -> str:
     if not (head := _DATA_URL.match(url)):
         raise Malformed("invalid image input")
     try:
-        checked: str = image(url[head.end() :])
+        return base64_text(url[head.end() :])
     except Malformed as error:
         raise Malformed("invalid image input") from error
-    return checked
 
 
 def _audio(audio: dict[str, Any]) -> str:
@@ -94,10 +86,9 @@ def _audio(audio: dict[str, Any]) -> str:
     if not isinstance(data, str):
         raise Malformed("invalid input_audio format: missing data")
     try:
-        checked: str = image(data)
+        return base64_text(data)
     except Malformed as error:
         raise Malformed(f"invalid input_audio base64 data: {error}") from error
-    return checked
 
 
 def _call(call: wire.ToolCall) -> ToolCall:
