@@ -6,12 +6,10 @@ from typing import Any
 from ollmlx import names
 from ollmlx.cli import media
 from ollmlx.cli.answering import stream, summarise
-from ollmlx.cli.connection import Connection, Document, Refused
+from ollmlx.cli.connection import Connection, Document
 from ollmlx.cli.running import Session, load
 from ollmlx.cli.terminal import say
 from ollmlx.errors import InvalidName, OllmlxError
-
-_THOUGHTLESS = ("does not support thinking", "invalid think value")
 
 
 @dataclass
@@ -33,7 +31,10 @@ class Conversation:
                 say(f"{message.get('content', '')}\n")
 
     def ask(self, text: str) -> None:
-        """Say something, and show and keep the answer; one that is stopped is not kept."""
+        """Say something, and show and keep the answer; one that is stopped is not kept.
+
+        Raises `OllmlxError`; then nothing was said.
+        """
         message: Document = {"role": "user", "content": text}
         if self.session.multimodal:
             message["content"], message["images"] = media.extract(text)
@@ -41,12 +42,9 @@ class Conversation:
         request = self.session.request(messages=self.messages, options=self.options)
         try:
             answer = stream(self.connection, "/api/chat", request, self.session.style)
-        except Refused as error:
-            if not any(text in str(error) for text in _THOUGHTLESS):
-                raise
+        except OllmlxError:
             self.messages.pop()
-            say(f"error: {error}")
-            return
+            raise
         if answer is None:
             return
         say("\n")

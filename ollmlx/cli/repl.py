@@ -9,6 +9,7 @@ from ollmlx.cli.lines import History, LineEditor
 from ollmlx.cli.running import Session
 from ollmlx.cli.slash import QUOTE, SlashCommands
 from ollmlx.cli.terminal import say
+from ollmlx.errors import OllmlxError
 
 _LEAVING = ("/bye", "/exit")
 
@@ -43,7 +44,10 @@ class Repl:
                 continue
             if self._quotation is None and line.startswith(_LEAVING):
                 return
-            self._take(line)
+            try:
+                self._take(line)
+            except OllmlxError as error:  # the server may be back for the next line
+                say(f"error: {error}")
 
     def _take(self, line: str) -> None:
         if self._quotation:
@@ -74,7 +78,7 @@ class Repl:
 
 
 def converse(connection: Connection, session: Session, loaded: list[Document]) -> None:
-    """Until the user leaves.  Raises what the server refuses."""
+    """Until the user leaves."""
     conversation = Conversation(connection, session, loaded)
     conversation.replay()
     Repl(conversation).run()

@@ -76,12 +76,9 @@ class SlashCommands:
         try:
             self._conversation.change_model(words[0])
         except Refused as error:
-            if "not found" in str(error):
-                say(f"Couldn't find model '{words[0]}'")
-            elif "does not support thinking" in str(error):
-                say(f"error: {error}")
-            else:
+            if "not found" not in str(error):
                 raise
+            say(f"Couldn't find model '{words[0]}'")
 
     def _save(self, words: Words) -> None:
         if len(words) != 1:

@@ -226,6 +226,19 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(home):
         assert said == ["go", "again"]
 
 
+def test_what_the_server_refuses_ends_no_conversation(home):
+    refusals = iter([{"error": "no memory left", "status": 500}])
+    with standing_in() as server:
+        server.script = lambda request: next(refusals, {})
+        environment = {"OLLAMA_HOST": server.url, "HOME": str(home), "OLLMLX_HOST": ""}
+        with at_terminal("run", "m", **environment) as user:
+            user.says("refused")
+            user.sees("error: 500 Internal Server Error: no memory left\r\n")
+            user.says("again")
+            user.sees("Good day!\r\n\r\n")
+        assert [message["content"] for message in server.asked[-1]["messages"]] == ["again"]
+
+
 def test_an_answer_does_not_steer_the_terminal():
     with standing_in() as server:
         server.words = ["a\x1b]52;c;ZXZpbA==\x07", "b\x1b", "[2J"]
