@@ -18,7 +18,7 @@ from ollama import ChatResponse
 from ollmlx.batch.beside import run_beside
 from ollmlx.batch.frames import Outcome, Table, table
 from ollmlx.batch.kept import OF_THIS_KERNEL, InFile, Kept, keys
-from ollmlx.batch.progress import Bar, drawn, duration, new_bar
+from ollmlx.batch.progress import Bar, NoBar, drawn, duration, new_bar
 from ollmlx.batch.questions import Prompt, questions
 from ollmlx.batch.shapes import Misshapen, Shape, shape
 from ollmlx.client import AsyncClient, Client, check_options, default_model
@@ -120,12 +120,16 @@ def embed(rows: Any, model: str, *, host: str | None = None, **request: Any) -> 
     given = table(rows)
     texts = questions("{}", given.rows)
     numbers, outcomes = list(texts), [Outcome(None) for _ in given.rows]
+    bar = new_bar() if len(numbers) > EMBEDDED_AT_ONCE else NoBar()
     with Client(host) as client:
         for start in range(0, len(numbers), EMBEDDED_AT_ONCE):
             some = numbers[start : start + EMBEDDED_AT_ONCE]
             embedded = client.embed(model, [texts[number] for number in some], **request)
             for number, vector in zip(some, embedded.embeddings, strict=True):
                 outcomes[number] = Outcome(list(vector))
+            done = start + len(some)
+            words = f"{done}/{len(numbers)} rows"
+            bar.show(drawn(done / len(numbers), words), final=done == len(numbers))
     return given.build(outcomes)
 
 

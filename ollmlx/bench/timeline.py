@@ -33,8 +33,6 @@ class Timeline:
     tokens: int
     """As the server counts them; as pieces where it does not."""
     prompt_tokens: int = 0
-    counted: bool = True
-    """Whether the server told how many tokens it wrote."""
     text: str = ""
 
     @property
@@ -98,10 +96,7 @@ class Recording:
             stamps.append(end)
         if not stamps:
             raise AnswerFailed("the answer has no text")
-        counted = tokens > 0
-        return Timeline(
-            self.started, tuple(stamps), tokens or len(stamps), prompt_tokens, counted, text
-        )
+        return Timeline(self.started, tuple(stamps), tokens or len(stamps), prompt_tokens, text)
 
     def _events(self) -> Iterator[tuple[float, dict[str, Any]]]:
         for stamp, line in self._lines():

@@ -1,6 +1,5 @@
 """An answer while it grows: what a cell shows of it, and what is left of it in a variable."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -81,20 +80,12 @@ class Answer:
     def value(self) -> Any:
         """What `--format` makes of the text; without one, the text.  Raises `Failed`."""
         try:
-            return self.shape.read(self._last)
+            # What came behind the last calls: the shape is of that alone.
+            return self.shape.read(self.turns[-1].text or self.text)
         except Misshapen as error:
             cut = self.done_reason == "length"
             why = f"; it was cut off: {_MORE}" if cut else ""
             raise Failed(f"{error}{why}") from error
-
-    def json(self) -> Any:
-        """The value of an answer made with `--format`, as JSON has it.  Raises `ValueError`."""
-        return json.loads(self._last)
-
-    @property
-    def _last(self) -> str:
-        """What came behind the last calls: the shape is of that alone."""
-        return self.turns[-1].text or self.text
 
     @property
     def tokens_per_second(self) -> float:

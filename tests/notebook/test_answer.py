@@ -72,7 +72,7 @@ def test_an_answer_keeps_the_counts_and_the_speed():
 def test_structured_answers_are_shown_as_code_and_read_as_values():
     answer = Answer("m", [Turn('{"a": 1}')], shape=shape("json"))
     assert answer.bundle()["text/markdown"] == '```json\n{"a": 1}\n```'
-    assert answer.json() == {"a": 1}
+    assert answer.value == {"a": 1}
 
 
 def test_formulas_are_in_the_marks_that_notebooks_typeset():
