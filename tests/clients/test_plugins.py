@@ -2,7 +2,7 @@
 
 GitHub Copilot Chat: the release (it wants 0.6.4 or newer), the models, what each can do, then
 OpenAI's chat with the tools of its agent, streamed.  Continue, Cline and Open WebUI ask parts of
-this.
+this.  Codex asks for responses.
 """
 
 import json
@@ -111,3 +111,38 @@ def test_a_tool_of_an_agent_is_called_and_its_result_read(http, models):
     after = http.post("/v1/chat/completions", json={**asked, "messages": said, "tools": []})
     text = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks(after))
     assert text.startswith("Hello there!")
+
+
+@pytest.mark.feature("responses, streamed")
+def test_codex_is_called_back_with_its_tools(http, models):
+    """As its command line asks, with a tool for each kind that it sends."""
+    said: list[dict[str, Any]] = [
+        {"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]}
+        for role, text in (("developer", "You are a coding agent."), ("user", "How is Paris?"))
+    ]
+    function = {"type": "function", "strict": False, **WEATHER["function"]}
+    others = {"type": "namespace", "name": "agents", "tools": [{**function, "name": "wait_agent"}]}
+    asked = {
+        "model": models.caller,
+        "tools": [function, others, {"type": "web_search", "external_web_access": False}],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "reasoning": {"summary": "auto"},
+        "store": False,
+        "stream": True,
+        "include": ["reasoning.encrypted_content"],
+        "prompt_cache_key": "01a208bb",
+        "client_metadata": {"session_id": "01a208bb"},
+    }
+
+    def items(**changed: Any) -> list[dict[str, Any]]:
+        answer = http.post("/v1/responses", json={**asked, **changed})
+        events = [json.loads(line[6:]) for line in answer.text.splitlines() if "data: " in line]
+        assert events[-1]["type"] == "response.completed"
+        return [e["item"] for e in events if e["type"] == "response.output_item.done"]
+
+    (call,) = items(input=said)
+    assert (call["name"], json.loads(call["arguments"])) == ("get_weather", {"city": "Paris"})
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
+    (message,) = items(input=[*said, call, result], tools=[])
+    assert message["content"][0]["text"].startswith("Hello there!")
