@@ -433,6 +433,21 @@ async def test_hanging_up_cancels_the_job_before_and_after_the_first_line(client
     await until(lambda: not any(resident.users for resident in pool.residents()))
 
 
+async def test_requests_sent_at_once_over_one_connection_are_answered_in_turn(url):
+    body = json.dumps({"model": "echo", "prompt": "hey"}).encode()
+    first = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+    head = b"%s%d\r\n\r\n" % (first, len(body))
+    last = b"GET /api/version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    where = httpx.URL(url)
+    reader, writer = await asyncio.open_connection(where.host, where.port)
+    writer.write((head + body) * 2 + last)
+    async with asyncio.timeout(10):
+        answers = await reader.read()
+    writer.close()
+    assert answers.count(b'"done":true') == 2
+    assert answers.rindex(b'"done":true') < answers.index(b'"version"')
+
+
 async def test_a_picture_on_a_strangers_page_has_nobody_asked(client):
     afar = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}
     asked = {"model": "http://127.0.0.1:1/a/b", "insecure": "true"}
