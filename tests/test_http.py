@@ -123,12 +123,6 @@ async def test_what_html_could_misread_is_escaped(client):
     assert response.json()["message"]["content"] == "<&>"
 
 
-async def test_keys_match_whatever_their_case_and_rubbish_after_the_body_is_ignored(client):
-    body = '{"MODEL":"echo","Prompt":"hi","stream":false} rubbish'
-    response = await client.post("/api/generate", content=body)
-    assert response.json()["response"] == "hi"
-
-
 @pytest.mark.parametrize(
     ("path", "body", "status", "error"),
     [

@@ -1,6 +1,5 @@
 """Create for GGUF through the open door: what is reported, what is written, what is refused."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -59,56 +58,6 @@ async def test_a_file_becomes_a_model_with_the_template_of_its_family(client, ro
         layer(root, "params") == b'{"stop":["\\u003c|im_start|\\u003e","\\u003c|im_end|\\u003e"]}\n'
     )
     assert (await client.post("/api/show", json={"model": "made"})).json()["system"] == "Be brief."
-
-
-async def test_the_manifest_has_the_bytes_that_ollama_writes(client, root, tmp_path):
-    store = OllamaFolder(root)
-    weights = write_gguf(tmp_path / "w.gguf").read_bytes()
-    store.add(
-        "registry.ollama.ai/library/base/latest",
-        {**CONFIG, "parser": "qwen3"},
-        ("model", weights),
-        ("system", b"old"),
-        ("params", b'{"top_k": 3, "temperature": 1}'),
-        ("license", b"MIT"),
-    )
-    await create(
-        client,
-        **{"from": "BASE"},
-        system="new",
-        parameters={"temperature": 0.5, "stop": ["<b>"]},
-        messages=[{"role": "user", "content": ""}],
-    )
-    written = (root / "manifests/registry.ollama.ai/library/made/latest").read_bytes()
-
-    def entry(kind: str, data: bytes, source: str = "") -> str:
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        tail = f',"from":"{source}"' if source else ""
-        assert (root / "blobs" / digest.replace(":", "-")).read_bytes() == data
-        kind = f"application/vnd.{kind}"
-        return f'{{"mediaType":"{kind}","digest":"{digest}","size":{len(data)}{tail}}}'
-
-    image = "ollama.image."
-    config = (
-        b'{"model_format":"gguf","model_family":"llama","model_families":["llama"],'
-        b'"model_type":"768","file_type":"Q8_0","parser":"qwen3","architecture":"amd64",'
-        b'"os":"linux"}\n'
-    )
-    layers = [
-        entry(image + "model", weights, "base:latest"),
-        entry(image + "license", b"MIT", "base:latest"),
-        entry(image + "system", b"new"),
-        entry(
-            image + "params",
-            b'{"stop":["\\u003cb\\u003e"],"temperature":0.5,"top_k":3}\n',
-        ),
-        entry(image + "messages", b'[{"role":"user","content":""}]\n'),
-    ]
-    assert written.decode() == (
-        '{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json",'
-        f'"config":{entry("docker.container.image.v1+json", config)},'
-        f'"layers":[{",".join(layers)}]}}\n'
-    )
 
 
 async def test_weights_are_quantised_and_say_so(client, root, toy: ToyModels):

@@ -15,13 +15,12 @@ from ollmlx.engine.jobs import Generate, LoadOptions, Medium
 from ollmlx.engine.llama.backend import LlamaCppBackend
 from ollmlx.errors import BadRequest, LoadFailed
 from tests.engine.answers import GREEDY, Answer, answer, cached, drive, one_step_apart
+from tests.engine.asking import Part, asked
 from tests.toy import ToyModels
 from tests.toy_hearing import make_hearing, sound
 from tests.toy_vision import KINDS, Sees, enormous, make_one_file, make_seeing, picture
 
 Open = Callable[..., LlamaCppBackend]
-Part = str | bytes
-"""Of a prompt: a text or an image's file."""
 
 
 @pytest.fixture(scope="session")
@@ -49,17 +48,6 @@ def opened(llama: Open, saving: None) -> Open:
         )
 
     return open_seeing
-
-
-def asked(backend: LlamaCppBackend, id: int, *parts: Part, max_tokens: int = 12) -> Generate:
-    prompt, shown = list[int](), list[Medium]()
-    for part in parts:
-        if isinstance(part, bytes):
-            shown.append(Medium(part, backend.look([part])[0]))
-            prompt += shown[-1].tokens
-        else:
-            prompt += backend.tokenize(part, False)
-    return Generate(id, prompt, max_tokens, GREEDY, media=shown)
 
 
 def reference(sees: Sees, *parts: Part, count: int = 12) -> list[int]:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 import pytest
@@ -21,14 +20,13 @@ from ollmlx.engine.mlx import backend as mlx
 from ollmlx.engine.mlx.backend import MlxBackend
 from ollmlx.errors import BadRequest, LoadFailed
 from tests.engine.answers import GREEDY, answer, cached, drive, one_step_apart
+from tests.engine.asking import Part, asked
 from tests.toy_mlx_vision import SPECIAL, VISION, make_seeing_mlx
 from tests.toy_vision import enormous, picture
 
 Open = Callable[..., MlxBackend]
 Toys = Callable[[str], Path]
 """A folder by the name of its family."""
-Part = str | bytes
-"""Of a prompt: a text or a picture's file."""
 CAT, DOG = picture(1), picture(2, 16, 24)
 
 
@@ -52,19 +50,6 @@ def toy(toys: Toys, request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def opened(mlx: Open) -> Open:
     return mlx
-
-
-def asked(
-    backend: MlxBackend, id: int, *parts: Part, max_tokens: int = 12, **rest: Any
-) -> Generate:
-    prompt, shown = list[int](), list[Medium]()
-    for part in parts:
-        if isinstance(part, bytes):
-            shown.append(Medium(part, backend.look([part])[0]))
-            prompt += shown[-1].tokens
-        else:
-            prompt += backend.tokenize(part, False)
-    return Generate(id, prompt, max_tokens, **({"sampling": GREEDY} | rest), media=shown)
 
 
 def reference(backend: MlxBackend, *parts: Part, count: int = 12) -> list[int]:

@@ -1,10 +1,5 @@
 """Jobs on the disk: whose they are, and what is left of them."""
 
-import subprocess
-import sys
-
-from msgspec import structs
-
 from ollmlx.store.jobfiles import JobFiles, KeptJob
 
 JOB = KeptJob("a1", "pull", "m:latest", {"model": "m"}, "running", "2026-01-01T00:00:00Z")
@@ -23,26 +18,8 @@ def test_a_job_of_a_server_that_lives_is_nobody_elses(tmp_path):
     assert JobFiles(tmp_path).abandoned() == []
 
 
-def test_a_job_that_was_left_or_whose_server_is_gone_is_for_the_next(tmp_path):
-    files = JobFiles(tmp_path)
-    files.release([structs.replace(JOB, status="paused")])
-    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], check=True)
-    assert [(job.id, job.status) for job in files.abandoned()] == [
-        ("a1", "paused"),
-        ("b2", "running"),
-    ]
-
-
 def test_what_cannot_be_read_is_no_job(tmp_path):
     files = JobFiles(tmp_path)
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs/x.json").write_bytes(b'{"id": ')
     assert files.abandoned() == []
-
-
-def test_nothing_is_left_when_the_last_job_ends(tmp_path):
-    files = JobFiles(tmp_path)
-    files.write(JOB)
-    files.remove(JOB.id)
-    files.remove(JOB.id)
-    assert list(tmp_path.iterdir()) == []

@@ -31,20 +31,6 @@ def manifest(shelf: Shelf, *contents: bytes) -> Manifest:
     return Manifest(config=Layer(CONFIG_TYPE, config.digest, config.size), layers=layers)
 
 
-def test_a_manifest_has_the_bytes_that_ollama_writes(shelf):
-    made = Manifest(
-        config=Layer(CONFIG_TYPE, "sha256:c", 2),
-        layers=[Layer(f"{PREFIX}model", "sha256:m", 3, "base:latest"), Layer("x", "sha256:n", 0)],
-    )
-    assert made.encode() == (
-        b'{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json",'
-        b'"config":{"mediaType":"application/vnd.docker.container.image.v1+json",'
-        b'"digest":"sha256:c","size":2},"layers":['
-        b'{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:m","size":3,'
-        b'"from":"base:latest"},{"mediaType":"x","digest":"sha256:n","size":0}]}\n'
-    )
-
-
 def test_what_is_written_is_read_back(shelf):
     made = manifest(shelf, b"weights")
     shelf.write(MODEL, made)
