@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ollmlx.gguf import Header
 
-_ACTION = re.compile(r"\{\{-?\s*(?!/\*)(.*?)\s*-?\}\}", re.DOTALL)
 _THINKING_TAGS = re.compile(
     r"\}\}\s*[^\s{}][^{}]*\{\{-?\s*(?:\$\w*)?\.(?:\w+\.)?Thinking\s*-?\}\}\s*[^\s{}][^{}]*\{\{"
 )
@@ -103,7 +102,7 @@ def of_folder_jinja(template: str) -> Iterator[str]:
 
 
 def of_go_template(template: str) -> Iterator[str]:
-    actions = _ACTION.findall(template)
+    actions = list(_actions(template))
 
     def uses(field: str) -> bool:
         return any(re.search(rf"\.{field}\b", action) for action in actions)
@@ -114,6 +113,18 @@ def of_go_template(template: str) -> Iterator[str]:
         yield "insert"
     if uses("Messages") and _THINKING_TAGS.search(template):
         yield "thinking"
+
+
+def _actions(template: str) -> Iterator[str]:
+    """What stands in `{{ … }}`, comments left out.  Not an expression, which could take hours for
+    a text of nothing but braces.
+    """
+    start = template.find("{{")
+    while start >= 0 and (end := template.find("}}", start + 2)) >= 0:
+        action = template[start + 2 : end]
+        if not action.removeprefix("-").lstrip().startswith("/*"):
+            yield action
+        start = template.find("{{", end + 2)
 
 
 def of_parser(parser: str, family: str) -> Iterator[str]:

@@ -74,7 +74,9 @@ def test_a_token_that_does_not_help_is_not_asked_for_again(server, key):
     assert len(server.signed) == 1
 
 
-@pytest.mark.parametrize("challenge", ["", "Basic realm=x", "Bearer", 'Bearer realm=""'])
+@pytest.mark.parametrize(
+    "challenge", ["", "Basic realm=x", "Bearer", 'Bearer realm=""', "Bearer " + "a" * 60_000]
+)
 def test_a_challenge_we_cannot_answer_is_a_refusal(server, key, challenge):
     server.token, server.challenge = "secret", challenge
     with pytest.raises(Unauthorized, match=r"^unauthorized: access denied$"):

@@ -68,6 +68,7 @@ def test_a_modelfile_can_read_back_what_is_written_in_it(value: Any, text: str) 
         ("{{/* .Tools */}} the word .Suffix alone", []),
         (THINKING, ["thinking"]),
         ("{{ range .Messages }}{{ .Thinking }}{{ end }}", []),
+        pytest.param("{" * 999_999, [], id="braces"),
     ],
 )
 def test_a_go_template_tells_what_it_can_do(template: str, found: list[str]) -> None:

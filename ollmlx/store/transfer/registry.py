@@ -25,7 +25,7 @@ from ollmlx.store.transfer.transport import Body, Refused, Session, Unreachable,
 
 # Registries look at the client's version; this is the release whose protocol is spoken here.
 USER_AGENT = f"ollama/0.12.0 ({platform.machine()} {platform.system().lower()}) ollmlx"
-_FIELD = re.compile(r'(\w+)="([^"]*)"')
+_FIELD = re.compile(r'\b(\w+)="([^"]*)"')
 
 
 class Insecure(OllmlxError):
