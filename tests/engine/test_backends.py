@@ -188,7 +188,7 @@ def test_the_same_prompt_again_is_read_from_memory(random_toy: Open) -> None:
     assert again.tokens == first.tokens
 
 
-def test_another_turn_of_the_talk_is_cut_off_the_cache(random_toy: Open) -> None:
+def test_another_turn_of_the_talk_is_cut_off_the_cache(random_toy: Open, saving: None) -> None:
     backend, fresh = random_toy(), random_toy()
     ask(backend, job(backend, "the same beginning, one end"))
     other = "the same beginning, another end"
