@@ -12,6 +12,8 @@ export function h(tag, attributes = {}, ...children) {
     else if (value !== null && value !== undefined) node.setAttribute(name, value);
   }
   node.append(...children.flat().filter((child) => child !== null && child !== false));
+  // Jupyter asks the element that has the focus first, and it alone: a letter on a button changed cells.
+  node.dataset.lmSuppressShortcuts = "true";
   return node;
 }
 
@@ -49,9 +51,8 @@ export async function copied(text) {
   }
 }
 
-/** Keeps Jupyter's own shortcuts away from what is typed in a widget. */
+/** Makes an element a widget of a kind. */
 export function root(element, kind) {
   element.classList.add("ollmlx", kind);
-  element.dataset.lmSuppressShortcuts = "true";
   return element;
 }

@@ -177,7 +177,7 @@ def test_an_error_of_the_server_is_told_where_the_answer_would_be(chat: Locator)
     expect(chat.locator("footer.ollmlx-error")).to_have_text("asked a question")
 
 
-def test_keys_are_for_the_field_and_not_for_jupyter(chat: Locator, notebook: Notebook):
+def test_keys_are_for_the_widget_and_not_for_jupyter(chat: Locator, notebook: Notebook):
     cells = notebook.page.locator(".jp-Cell").count()
     field = chat.get_by_label("Your question")
     field.focus()
@@ -189,6 +189,11 @@ def test_keys_are_for_the_field_and_not_for_jupyter(chat: Locator, notebook: Not
     notebook.page.keyboard.press("Tab")
     notebook.page.keyboard.press("Enter")
     expect(chat.locator(".ollmlx-text p")).to_have_text("abdd xx")
+    for focused in (chat.get_by_role("button", name="Settings"), chat.get_by_role("log")):
+        focused.focus()
+        notebook.page.keyboard.type("amdd")
+        expect(focused).to_be_focused()
+    assert [kind for kind, _ in notebook.sources()] == ["code"] * cells
 
 
 def test_the_conversation_is_kept_in_a_cell_of_its_own(chat: Locator, notebook: Notebook):
