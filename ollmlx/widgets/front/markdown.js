@@ -42,7 +42,7 @@ const INLINE = new RegExp(
 );
 
 /** Text within a block, as nodes. */
-export function inline(text, depth = 0) {
+function inline(text, depth = 0) {
   if (depth > DEEPEST) return [text];
   const nodes = [];
   let from = 0;
@@ -83,7 +83,7 @@ function link(target, children) {
 }
 
 /** The blocks of a text: a function that makes each one's element, and the line it begins at. */
-export function blocks(lines, depth = 0) {
+function blocks(lines, depth = 0) {
   const found = [];
   let at = 0;
   while (at < lines.length) {
@@ -221,11 +221,6 @@ function paragraph(lines, at, depth) {
 
 function elements(lines, depth) {
   return blocks(lines, depth).map(({ make }) => make());
-}
-
-/** Shows a whole text in an element. */
-export function show(element, text) {
-  element.replaceChildren(...elements(text.split("\n"), 0));
 }
 
 /**

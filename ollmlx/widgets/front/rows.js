@@ -11,7 +11,6 @@ export class Rows {
     this.key = key;
     this.draw = draw;
     this.look = look;
-    this.nothing = nothing;
     this.element = h("ul", { class: "ollmlx-rows", "aria-label": label });
     this.empty = h("div", { class: "ollmlx-faint" }, nothing);
     this.drawn = new Map();
