@@ -111,22 +111,32 @@ def names_in(value: Any) -> Slice:
 
 
 def _parameters_view(given: Any) -> Struct:
+    kind, more, views = parameter_parts(given)
+    shown = JSONMap(views, "template.templateProperties", property_view(None))
+    fields = {
+        "Type": kind,
+        "Defs": more["$defs"],
+        "Items": more["items"],
+        "Required": more["required"],
+        "Properties": shown,
+    }
+    wire = {"type": kind, **present(more), "properties": shown}
+    return Struct("template.templateToolFunctionParameters", fields, wire)
+
+
+def parameter_parts(given: Any) -> tuple[str, dict[str, Any], dict[str, Struct] | None]:
+    """A tool's parameters: their type, what may be said besides, the views of the properties."""
     given = given if isinstance(given, dict) else {}
     properties = given.get("properties")
     views = None
     if isinstance(properties, dict):
         views = {name: property_view(each) for name, each in properties.items()}
-    shown = JSONMap(views, "template.templateProperties", property_view(None))
-    fields = {
-        "Type": given_text(given.get("type")),
-        "Defs": as_decoded(given.get("$defs")),
-        "Items": as_decoded(given.get("items")),
-        "Required": names_in(given.get("required")),
-        "Properties": shown,
+    more = {
+        "$defs": as_decoded(given.get("$defs")),
+        "items": as_decoded(given.get("items")),
+        "required": names_in(given.get("required")),
     }
-    optional = {"$defs": fields["Defs"], "items": fields["Items"], "required": fields["Required"]}
-    wire = {"type": fields["Type"], **present(optional), "properties": shown}
-    return Struct("template.templateToolFunctionParameters", fields, wire)
+    return given_text(given.get("type")), more, views
 
 
 def present(values: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ollmlx.prompt.conversation import Conversation, check_depth, function_of
 from ollmlx.prompt.gemmaschema import declared, loose
 from ollmlx.prompt.gotemplate.printing import quoted, text_of
 from ollmlx.prompt.gotemplate.values import Slice, Struct, TypeNames, marshal
-from ollmlx.prompt.goviews import as_decoded, given_text, names_in, present, property_view
+from ollmlx.prompt.goviews import as_decoded, given_text, parameter_parts, present
 from ollmlx.prompt.jinja import Source
 from ollmlx.wire.native import Message, ToolCall
 
@@ -135,18 +135,9 @@ def _tool(tool: Any) -> dict[str, Any]:
 
 
 def _parameters(given: Any) -> tuple[Struct, dict[str, Struct] | None]:
-    given = given if isinstance(given, dict) else {}
-    properties = given.get("properties")
-    views = None
-    if isinstance(properties, dict):
-        views = {name: property_view(each) for name, each in properties.items()}
-    optional = {
-        "$defs": as_decoded(given.get("$defs")),
-        "items": as_decoded(given.get("items")),
-        "required": names_in(given.get("required")),
-    }
+    kind, more, views = parameter_parts(given)
     ordered = None if views is None else Struct("*api.ToolPropertiesMap", {}, views)
-    wire = {"type": given_text(given.get("type")), **present(optional), "properties": ordered}
+    wire = {"type": kind, **present(more), "properties": ordered}
     return Struct("api.ToolFunctionParameters", {}, wire), views
 
 
