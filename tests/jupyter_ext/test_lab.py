@@ -215,8 +215,8 @@ def test_the_launcher_opens_a_chat_that_runs(lab: Lab):
 def test_the_palette_knows_the_commands(lab: Lab):
     lab.visit("lab")
     lab.page.locator(".jp-LauncherCard").first.wait_for()  # it takes the focus
+    lab.command("apputils:activate-command-palette")
     for label in ("Unload all local models", "Copy the address of the Ollama API"):
-        lab.command("apputils:activate-command-palette")
         lab.page.locator(".lm-CommandPalette input").fill(label)
         expect(lab.page.locator(".lm-CommandPalette-item")).to_contain_text([label])
 
