@@ -30,7 +30,7 @@ HONEST = re.compile(
     # Whatever fails while a model is made:
     r"|^template: "
     r"|^unsupported quantization type .+ - supported types are "
-    r"|^license must be a text or a list of texts$"
+    r"|^json: cannot unmarshal \w+ into Go value of type \[\]string$"  # a license
     r"|: not a GGUF file",  # a name that is a path, which Ollama does not take
     re.DOTALL,
 )
