@@ -9,7 +9,6 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cache, update_wrapper
 from math import isfinite
-from ssl import SSLContext
 from typing import Any
 
 import httpx
@@ -75,12 +74,12 @@ class AsyncClient(ollama.AsyncClient):
         hooks = {"event_hooks": {"response": [tell]}}
         super().__init__(self.server.url, **_merge(self.server.options | hooks, options))
 
-    def alone(self, trust: SSLContext) -> ollama.AsyncClient:
+    def alone(self) -> ollama.AsyncClient:
         """A client of the same server for one request after the other.
 
         Where many share one, each request looks through the connections of all of them.
         """
-        return ollama.AsyncClient(self.server.url, **{"verify": trust, **self.server.options})
+        return ollama.AsyncClient(self.server.url, **self.server.options)
 
     async def places(self, model: str, options: Any = None) -> int:
         """How many answers of a model the server writes at once; loads it with these options.
