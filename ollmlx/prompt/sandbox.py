@@ -53,11 +53,12 @@ _WIDENING = frozenset(
 )
 _SLOW = frozenset(("pprint", "striptags", "urlize", "wordwrap"))
 _WEIGHED = _WRITING | _SLOW
-_COSTLY = _SLOW | {"int", "wordcount"}
+_COSTLY = _SLOW | {"int", "title", "wordcount"}
 """Filters that need no argument to take long."""
 _UNBOUNDED = _WIDENING | {"expandtabs", "format", "format_map", "join", "replace", "translate"}
 """Methods that may make more than they are given."""
 _COLUMNS = re.compile(r"%(?:\([^)]*\))?[-#0 +]*([\d.*]*)")
+_NUMBER = re.compile(r"\d+")
 _WIDE = re.compile(r"\d{4}|[*{]")
 # Not unions, which Python makes anew at each look.
 _LISTS = (list, tuple, dict)
@@ -299,7 +300,7 @@ def _check_writing(name: str, owner: Any, arguments: list[Any]) -> None:
     match plain:
         case "replace":
             _check_replaced(owner, [text for text in arguments if isinstance(text, str)])
-        case "indent" | "join" | "tojson":
+        case "indent" | "join" | "tojson" | "urlize" | "wordwrap":
             if (width := max(map(_width, arguments), default=1)) > 1:
                 check_length(_weight(owner, LONGEST) * width)
         case "expandtabs":
@@ -309,7 +310,7 @@ def _check_writing(name: str, owner: Any, arguments: list[Any]) -> None:
             check_length(len(owner) * max((_weight(value, LONGEST) for value in values), default=0))
         case "int" if isinstance(owner, str):
             check_length(len(owner) * WIDEST)
-        case "wordcount":
+        case "title" | "wordcount":
             check_length(weight * 16)
         case "sum" if any(isinstance(argument, _LISTS) for argument in arguments):
             check_length(_size(owner) * _weight(owner, LONGEST))
@@ -351,7 +352,8 @@ def _check_columns(layouts: Iterable[str], values: list[Any]) -> None:
     layouts = [*layouts]
     if any(_WIDE.search(layout) for layout in layouts):
         raise TooMuch(f"a template may ask for {WIDEST} columns")
-    check_length(len(layouts) * _weight(values, LONGEST))
+    columns = sum(int(number) for layout in layouts for number in _NUMBER.findall(layout))
+    check_length(columns + len(layouts) * _weight(values, LONGEST))
 
 
 def _check_operands(operator: str, left: Any, right: Any) -> None:

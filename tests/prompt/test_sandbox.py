@@ -54,6 +54,9 @@ DOUBLING = "{% set n = namespace(a='aa') %}{% for i in range(60) %}{% set n.a = 
         "{% set s %}{% for i in range(999999) %}" + "x" * 9999 + "{% endfor %}{% endset %}",
         "{{ ('{0}' * 99999).format('x' * 99999) }}",
         "{{ ('%(a)s' * 99999) % {'a': 'x' * 99999} }}",
+        "{{ ('%(a)999d' * 99999) % {'a': 1} }}",
+        "{{ ('{0:>999}' * 99999).format(1) }}",
+        "{{ ('a ' * 15000) | wordwrap(1, true, 'x' * 30000) }}",
         "{{ (5).to_bytes(10 ** 10, 'big') }}",
         "{% set q = [] %}{% for i in range(9) %}{% set _ = q.append(('a ' * 9999999).split()) %}"
         "{% endfor %}",
@@ -76,6 +79,7 @@ DOUBLING = "{% set n = namespace(a='aa') %}{% for i in range(60) %}{% set n.a = 
         "{{ ('<!-- -->' * 99999) | striptags }}",
         "{{ ('x' * 999999) | wordwrap(1) }}",
         "{{ ('a ' * 9999999) | wordcount }}",
+        "{{ ('a ' * 9999999) | title }}",
         DOUBLING.replace("EXPR", "n.a + n.a"),
         DOUBLING.replace("EXPR", "n.a ~ n.a"),
         DOUBLING.replace("EXPR", "n.a | replace('a', n.a)"),
