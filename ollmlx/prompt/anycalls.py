@@ -99,7 +99,7 @@ class AnyCalls:
         closer = _BRACKETS.get(self._tag)
         if self._tag == "{":
             # Llama writes several objects; each is taken out as it is read.
-            text, self._depth = self._kept, 0
+            text, self._depth = self._kept if text.endswith("}") else "", 0
         for character in text if closer else "":
             self._depth += (character == self._tag) - (character == closer)
             if self._depth == 0 and character == closer:
