@@ -22,6 +22,7 @@ from tests.serving import served
 from tests.stand_in import standing_in
 from tests.toy import ToyModels
 
+BRIEF = ["--streams", "2", "--tokens", "4", "--key", "test"]
 WORK = Work(streams=[1, 3], tokens=5, prompt_tokens=20, rounds=2, key="test")
 
 
@@ -235,7 +236,7 @@ def test_bare_engines_write_as_many_tokens_as_ours(toy: ToyModels, kind: str, no
 
 def test_overhead_is_measured_and_written_down(toy: ToyModels, tmp_path, no_models, capsys):
     file = tmp_path / "overhead.json"
-    options = ["--streams", "2", "--tokens", "4", "--rounds", "1", "--threads", "1"]
+    options = [*BRIEF, "--rounds", "1", "--threads", "1"]
     run(["overhead", "--model", str(toy.gguf), *options, "--json", str(file)])
     found = json.loads(file.read_bytes())
     assert [result["name"] for result in found["results"]] == ["in process", "ollmlx over HTTP"]
@@ -247,7 +248,7 @@ def test_overhead_is_measured_and_written_down(toy: ToyModels, tmp_path, no_mode
 
 def test_jupyter_is_listened_to_while_it_streams(toy: ToyModels, tmp_path, no_models):
     file = tmp_path / "lag.json"
-    options = ["--streams", "2", "--tokens", "4", "--idle", "1"]
+    options = [*BRIEF, "--idle", "1"]
     run(["lag", "--model", str(toy.gguf), *options, "--json", str(file)])
     phases = {lag["phase"]: lag for lag in json.loads(file.read_bytes())["results"]}
     assert list(phases) == ["loading", "idle", "streaming"]
