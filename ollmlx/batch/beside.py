@@ -27,6 +27,7 @@ def run_beside(work: Coroutine[Any, Any, T], glance: Callable[[], None] = lambda
 
     thread = ThreadPoolExecutor(1, "ollmlx-beside")
     ended = thread.submit(asyncio.run, task())
+    thread.shutdown(wait=False)  # it ends with this
     try:
         while not wait([ended], timeout=_GLANCE_SECONDS).done:
             glance()
@@ -35,4 +36,4 @@ def run_beside(work: Coroutine[Any, Any, T], glance: Callable[[], None] = lambda
         loop, current = begun.result()
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(current.cancel)
-        thread.shutdown()
+        wait([ended])
