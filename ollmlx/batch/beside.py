@@ -29,11 +29,13 @@ def run_beside(work: Coroutine[Any, Any, T], glance: Callable[[], None] = lambda
     ended = thread.submit(asyncio.run, task())
     thread.shutdown(wait=False)  # it ends with this
     try:
-        while not wait([ended], timeout=_GLANCE_SECONDS).done:
+        # Never without an end: polars has signals restart what waits, and none would be noticed.
+        while not wait([ended], _GLANCE_SECONDS).done:
             glance()
         return ended.result()
     finally:
         loop, current = begun.result()
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(current.cancel)
-        wait([ended])
+        while not wait([ended], _GLANCE_SECONDS).done:
+            pass
