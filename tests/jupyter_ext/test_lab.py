@@ -97,6 +97,8 @@ class Lab(Notebook):
         self.page.goto(f"{self.url}/{place}?reset&token={TOKEN}")
         self.page.wait_for_function("() => window.jupyterapp?.restored")
         self.page.evaluate("() => window.jupyterapp.restored")
+        if place == "lab":  # the launcher takes the focus when it has come
+            self.page.wait_for_function("() => document.activeElement.closest('.jp-Launcher')")
 
 
 @pytest.fixture
@@ -214,7 +216,6 @@ def test_the_launcher_opens_a_chat_that_runs(lab: Lab):
 
 def test_the_palette_knows_the_commands(lab: Lab):
     lab.visit("lab")
-    lab.page.locator(".jp-LauncherCard").first.wait_for()  # it takes the focus
     lab.command("apputils:activate-command-palette")
     for label in ("Unload all local models", "Copy the address of the Ollama API"):
         lab.page.locator(".lm-CommandPalette input").fill(label)
