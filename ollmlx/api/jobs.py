@@ -227,9 +227,9 @@ class Jobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for job in kept:
+        for job in kept:  # what is being written is older than what follows
             async with job.writing:
-                """What is being written is older than what follows."""
+                pass
         try:
             self._files.release(left)  # at the end of the interpreter there are no threads
         except OllmlxError as error:
