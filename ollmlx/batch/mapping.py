@@ -32,6 +32,8 @@ EMBEDDED_AT_ONCE = 64
 _FIRST_PAUSE_SECONDS = 0.5
 _REQUEST = ("options", "think", "keep_alive")
 """What of a request is for the caller to say."""
+_OF_ALL = (401, 403, 404)
+"""Statuses that every row would meet: who asks, or the model, is refused."""
 _PASSING = (408, 429, 500, 502, 503, 504)
 """Statuses that another try may not meet again."""
 
@@ -74,7 +76,7 @@ def map(
     on from there.  With `keep`, a file, they outlive the kernel.
 
     Raises `NoServer`, `ServerLost`, `BadRequest` for rows and prompts that do not fit,
-    `ollama.ResponseError` for a model that is not there, and `Stopped`.
+    `ollama.ResponseError` for a model that is not there or a caller unknown, and `Stopped`.
     """
     wanted, given = shape(schema), rows if isinstance(rows, Table) else table(rows)
     if parallel < 0 or retries < 0:
@@ -236,7 +238,7 @@ class _Batch:
                 if last:
                     raise
             except ollama.ResponseError as error:
-                if error.status_code == 404:
+                if error.status_code in _OF_ALL:
                     raise
                 if last or error.status_code not in _PASSING:
                     raise _Refused(error.error) from error

@@ -224,10 +224,13 @@ def test_an_answer_that_was_cut_off_is_a_failed_row(server: StandIn):
     assert len(server.asked) == 1
 
 
-def test_a_model_that_is_not_there_ends_the_batch(server: StandIn):
+def test_what_no_row_would_be_answered_ends_the_batch(server: StandIn):
     with pytest.raises(ollama.ResponseError, match="model 'missing' not found"):
         ollmlx.map(range(100), "{}", model="missing")
     assert len(server.asked) <= 16
+    server.token = "of somebody else"
+    with pytest.raises(ollama.ResponseError, match="forbidden"):
+        ollmlx.map(["a"], "{}", model="m")
 
 
 def interrupt_at(row: str, noticed: threading.Event) -> Any:
