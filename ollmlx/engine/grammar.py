@@ -93,9 +93,8 @@ class Matcher:
         """The same as token ids where they are few, else None.  Raises as `find` does."""
         self.find()
         if not self._counted:
-            bits = self._bits()
-            few = _FEW * np.count_nonzero(bits) <= self._shared
-            self._few, self._counted = np.flatnonzero(bits) if few else None, True
+            few = _FEW * int(np.bitwise_count(self.words).sum()) <= self._shared
+            self._few, self._counted = np.flatnonzero(self._bits()) if few else None, True
         return self._few
 
     def allows(self, token: int) -> bool:

@@ -27,6 +27,8 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 _RANDOM_SEED = 0xFFFFFFFF
 _SPARE = 2
 """Times as many of the likeliest tokens are looked at as are wanted of those that are allowed."""
+_LEAST = 16
+"""That are looked at."""
 _HEIGHT = 32
 """Of `likeliest`'s columns: fastest at 49,152 and at 128,256 tokens."""
 
@@ -53,7 +55,7 @@ class Sampler:
             Matcher(model.grammar_tokenizer, job.grammar, model.num_vocab) if job.grammar else None
         )
         self._wide = False
-        """Whether nearly all tokens were allowed when that was found last."""
+        """Whether nearly all tokens were allowed when that was found last, the likeliest too."""
         self._biased = np.array(list(job.sampling.logit_bias), np.int64)
         self._bias = np.array(list(job.sampling.logit_bias.values()), np.float32)
         self._penalties = Penalties.of(job, num_ctx)
@@ -93,7 +95,7 @@ class Sampler:
 
     def _token(self, context: Context, row: int, logits: NDArray[np.float32]) -> int:
         """As llama.cpp and Ollama do, choose first and ask the grammar then, where it is likely to
-        agree: the mask of a long text takes fifty times as long as that question.
+        agree: the mask of a long text takes ten times as long as that question.
         """
         matcher = self._matcher
         if matcher is None or self._wide:
@@ -118,15 +120,20 @@ class Sampler:
         vocabulary, of many answers, would push each other out of the processor's cache.
         """
         few = matcher.few()
-        self._wide = few is None
+        self._wide = False
         if few is not None:
             return few
         wanted = 1 if self._chain is None else self._top_k
-        if 0 < _SPARE * wanted < len(logits):
-            found = matcher.among(likeliest(logits, _SPARE * wanted))
+        looked = max(_LEAST, _SPARE * wanted) if wanted > 0 else len(logits)
+        if looked < len(logits):
+            likely = likeliest(logits, looked)
+            found = matcher.among(likely)
             if len(found) >= wanted:
+                self._wide = bool(logits[found].max() == logits[likely].max())
                 return found
-        return np.flatnonzero(matcher.allowed())
+        allowed = matcher.allowed()
+        self._wide = bool(allowed[logits.argmax()])
+        return np.flatnonzero(allowed)
 
     def _apply(self, logits: NDArray[np.float32], allowed: NDArray[np.intp]) -> int:
         """Sample among some tokens only: far cheaper than llama.cpp's own grammar sampler."""
