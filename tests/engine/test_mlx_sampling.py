@@ -3,34 +3,22 @@
 import mlx.core as mx
 import numpy as np
 import pytest
-from llguidance import LLTokenizer
 
-from ollmlx.engine.formats import from_format
-from ollmlx.engine.grammar import Matcher
 from ollmlx.engine.jobs import Sampling
-from ollmlx.engine.mlx.sampling import (
-    Constraint,
-    Draw,
-    Masks,
-    Penalties,
-    Recorder,
-    Widened,
-    greedy,
-    sampler_for,
-)
-from ollmlx.errors import OllmlxError
+from ollmlx.engine.mlx.sampling import Draw, Penalties, Recorder, draw, likeliest
 
-CHOICES = [["ab", "bc"], ["ax", "ay"], ["zz"]]
-END = 256
 CHANCES = np.array([0.05, 0.4, 0.02, 0.2, 0.15, 0.1, 0.08])
 
 
 def _drawn(sampling: Sampling, draws: int = 300) -> set[int]:
     """Every token that came up."""
-    logprobs = mx.array(np.log(CHANCES), mx.float32)[None]
-    draw = Draw(sampling)
-    tokens = [draw(logprobs) for _ in range(draws)]
-    return set(np.array(mx.concatenate(tokens)).tolist())
+    return set(_tokens(Draw(sampling), mx.array(np.log(CHANCES), mx.float32), draws))
+
+
+def _tokens(one: Draw, logprobs: mx.array, draws: int) -> list[int]:
+    """Drawn alone."""
+    drawn: list[int] = mx.concatenate([draw([one], logprobs[None]) for _ in range(draws)]).tolist()
+    return drawn
 
 
 def _flat(**settings: float) -> Sampling:
@@ -82,36 +70,45 @@ def test_hardly_any_temperature_is_greedy() -> None:
     assert _drawn(_flat(temperature=1e-30)) == {1}
 
 
-def test_logits_are_widened_once_for_the_whole_batch() -> None:
-    class Half:
-        layers = ("one", "two")
-
-        def __call__(self, tokens: mx.array, cache: list[object]) -> mx.array:
-            return mx.zeros((*tokens.shape, 7), mx.bfloat16)
-
-    model = Widened(Half())
-    assert model(mx.array([[1, 2]]), cache=[]).dtype == mx.float32
-    assert model.layers == ("one", "two")
-    assert not hasattr(model, "make_cache")
-
-
 def test_forbidden_tokens_never_come_up() -> None:
-    logprobs = mx.array([[0.0, -mx.inf, 0.0, -mx.inf]])
+    logprobs = mx.array([0.0, -mx.inf, 0.0, -mx.inf])
     for settings in ({}, {"typical_p": 0.99}, {"top_p": 0.99, "min_p": 0.01, "top_k": 3}):
-        draw = Draw(_flat(**settings))
-        assert {int(draw(logprobs).item()) for _ in range(50)} <= {0, 2}
+        assert set(_tokens(Draw(_flat(**settings)), logprobs, 50)) <= {0, 2}
 
 
 def test_equal_seeds_draw_equal_tokens() -> None:
-    logprobs = mx.random.normal((1, 500), key=mx.random.key(0))
-    first, second, other = (Draw(Sampling(seed=seed)) for seed in (3, 3, 4))
-    draws = [[int(d(logprobs).item()) for _ in range(20)] for d in (first, second, other)]
-    assert draws[0] == draws[1] != draws[2]
+    logprobs = mx.random.normal((500,), key=mx.random.key(0))
+    first, second, other = (_tokens(Draw(Sampling(seed=s)), logprobs, 20) for s in (3, 3, 4))
+    assert first == second != other
+    assert _tokens(Draw(Sampling()), logprobs, 20) != _tokens(Draw(Sampling()), logprobs, 20)
 
 
-def test_rows_without_temperature_share_one_sampler() -> None:
-    assert sampler_for(Sampling(temperature=0)) is greedy
-    assert sampler_for(Sampling(temperature=-1)) is greedy
+def test_rows_drawn_together_are_each_as_alone() -> None:
+    rows = mx.random.normal((4, 3000), key=mx.random.key(0)) * 2
+    ways = [
+        Sampling(seed=seed, temperature=heat, top_p=mass)
+        for seed, heat, mass in ((1, 0.8, 0.9), (2, 2.0, 0.5), (3, 0.1, 0.99), (4, 5.0, 0.9))
+    ]
+    alone = [_tokens(Draw(way), row, 30) for way, row in zip(ways, rows, strict=True)]
+    draws = [Draw(way) for way in ways]
+    together = [draw(draws, rows).tolist() for _ in range(30)]
+    assert [list(row) for row in zip(*together, strict=True)] == alone
+    assert len({tuple(row) for row in alone}) == 4
+
+
+@pytest.mark.parametrize("size", [7, 300, 1281, 3001, 49152])
+@pytest.mark.parametrize("k", [1, 40, 5000])
+def test_the_likeliest_are_what_sorting_all_finds(k: int, size: int) -> None:
+    dice = np.random.default_rng(size)
+    logprobs = -mx.array(np.array([dice.permutation(size) for _ in range(3)], np.float32))
+    expected = np.argsort(-np.array(logprobs), axis=-1)[:, :k]
+    assert np.array(likeliest(logprobs, k)).tolist() == expected.tolist()
+
+
+def test_the_likeliest_of_many_that_are_equal_are_told_apart() -> None:
+    found = np.array(likeliest(mx.zeros((1, 3001)), 40))[0].tolist()
+    assert len(set(found)) == 40
+    assert max(found) < 3001
 
 
 def test_penalties_are_those_of_llama_cpp() -> None:
@@ -154,81 +151,3 @@ def test_a_recorder_answers_step_by_step() -> None:
         (b"3", pytest.approx(np.log(0.2), abs=1e-4)),
     ]
     assert recorder.take(1).logprob > np.log(0.4)
-
-
-# -- grammars --------------------------------------------------------------------------------------
-
-
-class Rows:
-    """Constrained rows of a batch, each a token a byte, stepped as mlx-lm does."""
-
-    def __init__(self, num_vocab: int) -> None:
-        self._num_vocab, self.masks = num_vocab, Masks(num_vocab)
-
-    def join(self, grammar: str) -> Constraint:
-        matcher = Matcher(LLTokenizer("byte"), grammar, self._num_vocab)
-        return Constraint(matcher, frozenset({END}), self.masks)
-
-    def step(self, row: Constraint) -> list[int]:
-        """Tokens that may come next."""
-        logits = row(mx.array([0]), mx.zeros((1, self._num_vocab)))
-        assert logits.shape == (1, self._num_vocab)
-        return np.flatnonzero(np.isfinite(np.array(logits[0]))).tolist()
-
-
-def _sample(row: Constraint, token: int) -> None:
-    row.watching(lambda logprobs: mx.array([token]))(mx.zeros((1, 1)))
-
-
-def _ids(text: str) -> list[int]:
-    return sorted(text.encode())
-
-
-@pytest.mark.parametrize("num_vocab", [200, 262, 512])
-def test_masks_of_a_batch_are_each_rows_own(num_vocab: int) -> None:
-    batch = Rows(num_vocab)
-    rows = [batch.join(from_format({"type": "choice", "choices": c})) for c in CHOICES]
-    assert [batch.step(row) for row in rows] == [_ids("ab"), _ids("a"), _ids("z")]
-    for row, token in zip(rows, b"baz", strict=True):
-        _sample(row, token)
-    assert [batch.step(row) for row in rows] == [_ids("c"), _ids("xy"), _ids("z")]
-
-
-def test_masks_of_a_batch_travel_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, sent = Rows(300), list[int]()
-    rows = [batch.join(from_format({"type": "choice", "choices": c})) for c in CHOICES]
-    for row, token in zip(rows, b"baz", strict=True):
-        batch.step(row)
-        _sample(row, token)
-    plain = Masks._unpacked
-    monkeypatch.setattr(  # nothing else shows what went to the device
-        Masks, "_unpacked", lambda self, words: sent.append(len(words)) or plain(self, words)
-    )
-    late = batch.join(from_format("json"))
-    assert batch.step(late) == _ids("{")
-    for row in rows:
-        batch.step(row)
-    assert sent == [1, 3]
-
-
-def test_a_token_that_will_not_be_used_is_not_taken() -> None:
-    batch = Rows(300)
-    row, other = (batch.join(from_format({"type": "choice", "choices": ["abc"]})) for _ in "12")
-    for each in (row, other):
-        batch.step(each)
-        _sample(each, ord("a"))
-    row.forget()
-    assert batch.step(other) == _ids("b")
-    assert batch.step(row) == _ids("a")
-
-
-def test_a_row_that_fails_or_ends_leaves_its_neighbours_their_masks() -> None:
-    batch = Rows(300)
-    rows = [batch.join(from_format({"type": "choice", "choices": ["abc"]})) for _ in range(3)]
-    for row, token in zip(rows, (ord("x"), END, ord("a")), strict=True):
-        batch.step(row)
-        _sample(row, token)
-    with pytest.raises(OllmlxError, match="grammar failed"):
-        batch.step(rows[0])
-    assert len(batch.step(rows[1])) == 300
-    assert batch.step(rows[2]) == _ids("b")

@@ -31,12 +31,12 @@ from ollmlx.engine.jobs import (
     ModelInfo,
 )
 from ollmlx.engine.mlx import cuda, device
+from ollmlx.engine.mlx.choosing import Chooser, Seated
 from ollmlx.engine.mlx.embed import Embedder
 from ollmlx.engine.mlx.folder import REFUSALS, context_limit, has_eyes, load_weights, read_config
 from ollmlx.engine.mlx.prefixes import Cache, Prefixes, common
 from ollmlx.engine.mlx.ranking import RANKING, judge
 from ollmlx.engine.mlx.rows import Row
-from ollmlx.engine.mlx.sampling import Masks, Widened
 from ollmlx.engine.mlx.vocabulary import Vocabulary
 from ollmlx.errors import BadRequest, LoadFailed, OllmlxError
 
@@ -78,7 +78,7 @@ class MlxBackend:
         self._judge = judge(folder, config, self._words)
         self._embedder = Embedder(self._model, folder, self._judge, num_ctx, options.num_batch)
         self._options = options
-        self._masks = Masks(num_vocab)
+        self._chooser = Chooser(num_vocab)
         self._waiting: deque[Row] = deque()
         self._live: dict[int, Row] = {}
         self._events: list[Delta | Embedded | Failed] = []
@@ -102,7 +102,7 @@ class MlxBackend:
         try:
             if job.media and self._sight is None:
                 raise BadRequest(self._blind)
-            self._waiting.append(Row(job, self._words, self.info.num_ctx, self._masks))
+            self._waiting.append(Row(job, self._words, self.info.num_ctx, self.info.num_vocab))
         except OllmlxError as error:
             self._events.append(Failed(job.id, str(error), error.status))
 
@@ -139,7 +139,6 @@ class MlxBackend:
         self._generator.close()
         self._waiting.clear()
         self._live.clear()
-        self._masks.clear()
         self._prefixes.clear()
         del self._generator, self._embedder, self._model, self._sight
         device.let_go()
@@ -159,7 +158,8 @@ class MlxBackend:
 
     def _new_generator(self) -> BatchGenerator:
         generator = BatchGenerator(
-            Widened(self._model),
+            Seated(self._model, self._chooser),
+            sampler=self._chooser,
             stop_tokens=[[token] for token in sorted(self._words.ends)],
             completion_batch_size=self._options.num_parallel,
             prefill_batch_size=1,
@@ -225,13 +225,13 @@ class MlxBackend:
                 self._sight.begin(cache, prompt, reused)
             prompt, row.pictures = self._sight.enter(prompt, row.pieces)
         row.boundary = 0 if self._cuttable else max(0, len(row.prompt) - _TAIL)
+        layers = make_prompt_cache(self._model) if cache is None else cache
         cuts = [reused, row.boundary, None] if row.boundary > reused else [reused, None]
         (uid,) = self._generator.insert_segments(
             [[prompt[a:b] for a, b in itertools.pairwise(cuts)]],
             max_tokens=[row.room],
-            caches=[cache],
+            caches=[[*layers, self._chooser.seat(row.job.id, row.way)]],
             all_tokens=[prompt[:reused]],
-            samplers=[row.sampler],
             logits_processors=[row.processors],
         )
         self._live[uid] = row
@@ -290,17 +290,16 @@ class MlxBackend:
             self._keep(row, tokens, cache)
 
     def _keep(self, row: Row, tokens: Sequence[int], cache: Cache) -> None:
-        """By the prompt's own tokens: the batch has other numbers where pictures are."""
+        """Without its seat, by the prompt's own tokens: the batch has numbers for pictures."""
         if tokens:
             own = row.prompt[: len(tokens)]
-            self._prefixes.put([*own, *tokens[len(own) :]], cache)
+            self._prefixes.put([*own, *tokens[len(own) :]], cache[:-1])
 
     def _start_over(self, error: BaseException) -> list[Delta | Failed]:
         """After the batch itself failed nothing in it can be trusted."""
         reason = f"MLX failed: {explained(str(error))}"
         failed = [Failed(row.job.id, reason) for row in self._live.values()]
         self._live.clear()
-        self._masks.clear()
         self._prefixes.clear()
         self._generator.close()
         self._generator = self._new_generator()

@@ -10,7 +10,7 @@ import mlx.nn as nn
 from mlx_lm.models.cache import make_prompt_cache
 
 from ollmlx.engine.jobs import Sampling
-from ollmlx.engine.mlx.sampling import Draw
+from ollmlx.engine.mlx.sampling import Draw, draw
 
 _TILES = (8, 32)
 """Rows that a batch must have for another of MLX's matrix kernels; a prompt needs the last one."""
@@ -49,4 +49,5 @@ def warm(model: nn.Module, num_vocab: int, num_parallel: int) -> None:
     for rows in _TILES:
         if rows <= num_parallel:
             mx.eval(model(mx.zeros((rows, 1), mx.int32), cache=make_prompt_cache(model)))
-    mx.eval(Draw(Sampling())(mx.zeros((1, num_vocab))))
+    for rows in {1, num_parallel}:
+        mx.eval(draw([Draw(Sampling())] * rows, mx.zeros((rows, num_vocab))))

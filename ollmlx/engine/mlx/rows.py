@@ -1,6 +1,6 @@
 """One answer on its way through the batch: what it still wants, what it has, when it ends."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -8,17 +8,8 @@ import mlx.core as mx
 
 from ollmlx.engine.grammar import Matcher
 from ollmlx.engine.jobs import Delta, Failed, Finish, Generate, Usage
-from ollmlx.engine.mlx.sampling import (
-    Bias,
-    Constraint,
-    Masks,
-    Penalties,
-    Processor,
-    Recorder,
-    Sampler,
-    greedy,
-    sampler_for,
-)
+from ollmlx.engine.mlx.choosing import Constraint, Way
+from ollmlx.engine.mlx.sampling import Bias, Draw, Penalties, Processor, Recorder
 from ollmlx.engine.mlx.vocabulary import Vocabulary
 from ollmlx.engine.text import TextStream
 from ollmlx.errors import BadRequest, OllmlxError
@@ -42,11 +33,13 @@ class Row:
     pictures: "Sequence[Picture]" = ()
     """Where they lie in the batch's prompt."""
     decoding = False
-    failure: Failed | None = None
 
-    def __init__(self, job: Generate, words: Vocabulary, num_ctx: int, masks: Masks) -> None:
-        """Raises `BadRequest` for a prompt that does not fit and for a bad grammar."""
-        _check(job, num_ctx, masks.num_vocab)
+    def __init__(self, job: Generate, words: Vocabulary, num_ctx: int, num_vocab: int) -> None:
+        """`num_vocab` is the width of the logits.
+
+        Raises `BadRequest` for a prompt that does not fit and for a bad grammar.
+        """
+        _check(job, num_ctx, num_vocab)
         self.job, self.prompt, self.pieces = job, list(job.prompt), {}
         self._num_ctx, self._adds_bos = num_ctx, words.adds_bos
         self._made: list[int] = []
@@ -54,8 +47,9 @@ class Row:
         self._read = 0  # of the tokens made, those that `prompt` already holds
         self._text, self._spell = TextStream(job.stop), words.speller()
         self._recorder = None if job.logprobs is None else Recorder(job.logprobs, words.piece)
-        self._constraint = _constraint(job, words, masks)
-        self.sampler = self._guarded_sampler()
+        drawn = Draw(job.sampling) if job.sampling.temperature > 0 else None
+        self.way = Way(drawn, _constraint(job, words, num_vocab))
+        self._failed: OllmlxError | None = None
         self.processors = self._guarded_processors()
         self._started = self._first = 0
 
@@ -64,6 +58,12 @@ class Row:
         """Tokens until the answer or the window is full."""
         wanted = self.job.max_tokens - len(self._made)
         return min(wanted, self._num_ctx - len(self.prompt))
+
+    @property
+    def failure(self) -> Failed | None:
+        """What ended it inside the batch."""
+        error = self._failed or (self.way.constraint and self.way.constraint.failure)
+        return Failed(self.job.id, str(error), error.status) if error else None
 
     def start(self) -> None:
         """Its prompt begins to be read; the first time counts."""
@@ -99,7 +99,7 @@ class Row:
 
     def _forget(self) -> None:
         """What was sampled ahead will not be used."""
-        for step_ahead in (self._recorder, self._constraint):
+        for step_ahead in (self._recorder, self.way.constraint):
             if step_ahead:
                 step_ahead.forget()
 
@@ -130,31 +130,22 @@ class Row:
             eval_ns=perf_counter_ns() - self._first,
         )
 
-    def _guarded_sampler(self) -> Sampler:
-        sampler = sampler_for(self.job.sampling)
-        if self._constraint:
-            sampler = self._constraint.watching(sampler)
-        return sampler if sampler is greedy else self._guarded(sampler, greedy)
-
     def _guarded_processors(self) -> list[Processor]:
         penalties = Penalties(self.job.sampling, self._num_ctx)
         bias = Bias(self.job.sampling) if self.job.sampling.logit_bias else None
         bends = penalties if penalties.wanted else None
-        wanted = [self._recorder, bias, bends, self._constraint]
-        return [self._guarded(p, lambda logits: logits) for p in wanted if p is not None]
+        wanted = [self._recorder, bias, bends]
+        return [self._guarded(processor) for processor in wanted if processor is not None]
 
-    def _guarded(
-        self, call: Callable[..., mx.array], instead: Callable[[mx.array], mx.array]
-    ) -> Callable[..., mx.array]:
+    def _guarded(self, processor: Processor) -> Processor:
         """What raises inside mlx-lm's batch spoils the neighbours' caches: note it and go on."""
 
-        def safe(*arrays: mx.array) -> mx.array:
+        def safe(tokens: mx.array, logits: mx.array) -> mx.array:
             try:
-                return call(*arrays)
-            except (OllmlxError, RuntimeError, ValueError) as error:  # llguidance's and MLX's
-                status = error.status if isinstance(error, OllmlxError) else 500
-                self.failure = self.failure or Failed(self.job.id, str(error), status)
-                return instead(arrays[-1])
+                return processor(tokens, logits)
+            except (RuntimeError, ValueError) as error:  # MLX's
+                self._failed = self._failed or OllmlxError(str(error))
+                return logits
 
         return safe
 
@@ -172,11 +163,11 @@ def _check(job: Generate, num_ctx: int, num_vocab: int) -> None:
         )
 
 
-def _constraint(job: Generate, words: Vocabulary, masks: Masks) -> Constraint | None:
+def _constraint(job: Generate, words: Vocabulary, num_vocab: int) -> Constraint | None:
     if not job.grammar:
         return None
     try:
-        matcher = Matcher(words.grammars, job.grammar, masks.num_vocab)
+        matcher = Matcher(words.grammars, job.grammar, num_vocab)
     except ValueError as error:  # llguidance on a vocabulary that it cannot take
         raise OllmlxError(f"this model cannot follow a format: {error}") from error
-    return Constraint(matcher, words.ends, masks)
+    return Constraint(matcher, words.ends)
