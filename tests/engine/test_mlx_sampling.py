@@ -70,6 +70,16 @@ def test_hardly_any_temperature_is_greedy() -> None:
     assert _drawn(_flat(temperature=1e-30)) == {1}
 
 
+@pytest.mark.parametrize("settings", [{"min_p": 2.0}, {"typical_p": -1.0}, {"top_p": -1.0}])
+def test_what_would_leave_none_leaves_the_likeliest(settings: dict[str, float]) -> None:
+    expected = {1} if "typical_p" not in settings else {3}  # whose surprise is nearest the mean
+    assert _drawn(_flat(**settings)) == expected
+
+
+def test_boundless_heat_draws_nothing_that_was_left_out() -> None:
+    assert _drawn(_flat(temperature=1e300, top_p=0.5)) == {1, 3}
+
+
 def test_forbidden_tokens_never_come_up() -> None:
     logprobs = mx.array([0.0, -mx.inf, 0.0, -mx.inf])
     for settings in ({}, {"typical_p": 0.99}, {"top_p": 0.99, "min_p": 0.01, "top_k": 3}):

@@ -37,9 +37,11 @@ class Draw:
         filters = (sampling.typical_p < 1, sampling.top_p < 1, sampling.min_p > 0)
         self.kind = Kind(sampling.top_k, *filters)
         self._dice = random.Random(sampling.seed if sampling.seed >= 0 else None)
-        least = math.log(sampling.min_p) if sampling.min_p > 0 else 0.0
-        heat, top_p = max(sampling.temperature, 1e-9), max(sampling.top_p, 1e-9)
-        self.numbers = (heat, sampling.typical_p, top_p, least)
+        # Bounded so that the likeliest is left whatever is asked for, as by llama.cpp.
+        heat = min(max(sampling.temperature, 1e-9), 1e9)
+        typical_p, top_p = max(sampling.typical_p, 0.0), max(sampling.top_p, 1e-9)
+        least = math.log(sampling.min_p) if 0 < sampling.min_p < 1 else 0.0
+        self.numbers = (heat, typical_p, top_p, least)
 
     def key(self) -> int:
         """64 bits for the next token."""
