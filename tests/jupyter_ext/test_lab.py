@@ -139,6 +139,20 @@ def test_a_model_is_loaded_and_unloaded_in_the_panel_by_keyboard(lab: Lab):
     expect(status).to_have_text("no model loaded")
 
 
+def test_whether_a_model_fits_is_asked_when_it_comes_into_sight(lab: Lab):
+    lab.page.set_viewport_size({"width": 1200, "height": 200})
+    lab.visit("lab")
+    lab.command("ollmlx:open")
+    rows = lab.page.get_by_role("list", name="Installed models").get_by_role("listitem")
+    expect(rows).to_have_count(3)
+    lab.page.evaluate(
+        "() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))"
+    )
+    assert not any("/estimate" in address for address in lab.asked)
+    rows.first.scroll_into_view_if_needed()
+    expect(rows.first).to_contain_text("fits")
+
+
 def test_the_status_bar_follows_what_others_do_and_opens_the_panel(lab: Lab, server: httpx.Client):
     lab.visit("lab")
     status = lab.page.locator(".ollmlx-status button")

@@ -29,6 +29,8 @@ class Manager {
     this.resident = "";
     this.estimating = false;
     this.ended = false;
+    this.inSight = new Set(); // rows of installed models that can be seen
+    this.sight = new IntersectionObserver((entries) => this.saw(entries));
     this.build(element);
     const hear = (event) => this.hear(event);
     this.unfollow = transport.follow(hear, (text) => this.lost(text));
@@ -109,18 +111,30 @@ class Manager {
 
   end() {
     this.ended = true;
+    this.sight.disconnect();
     clearInterval(this.clock);
     this.unfollow();
   }
 
-  /** Asks for every installed model whether it fits, one after the other. */
+  saw(entries) {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) this.inSight.add(target);
+      else this.inSight.delete(target);
+      if (!target.isConnected) this.sight.unobserve(target);
+    }
+    this.estimate();
+  }
+
+  /** Asks for the installed models in sight whether they fit, one after the other. */
   async estimate() {
     if (this.estimating) return;
     this.estimating = true;
-    const unknown = () => this.tables.models.all.find(({ name }) => !this.estimated.has(name));
-    for (let model = unknown(); model && !this.ended; model = unknown()) {
-      this.estimated.add(model.name);
-      this.fits.set(model.name, await this.fit(model.name));
+    const { models, running } = this.tables;
+    const asks = (name) => models.rows.has(name) && !running.rows.has(name) && !this.estimated.has(name);
+    const unknown = () => [...this.inSight].map(({ dataset }) => dataset.model).find(asks);
+    for (let name = unknown(); name && !this.ended; name = unknown()) {
+      this.estimated.add(name);
+      this.fits.set(name, await this.fit(name));
       this.installed.show(this.models);
     }
     this.estimating = false;
@@ -185,6 +199,8 @@ class Manager {
 
   modelRow(model, place) {
     const { name, details } = model;
+    place.dataset.model = name;
+    this.sight.observe(place);
     const running = this.tables.running.rows.has(name);
     const [kind, word, reason] = (!running && this.fits.get(name)) || [];
     const badge = kind && h("span", { class: `ollmlx-badge ${kind}`, title: reason }, word);
