@@ -1,6 +1,7 @@
 """What every operation works with."""
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -42,6 +43,13 @@ class Engine:
     @cached_property
     def jobs(self) -> Jobs:
         return Jobs(self.news, JobFiles(self.settings.models))
+
+    @cached_property
+    def prompts(self) -> ThreadPoolExecutor:
+        """Where templates run: one may take seconds before it is refused.  Threads of its own, for
+        all else that blocks goes on meanwhile, and few, for they take turns with the event loop.
+        """
+        return ThreadPoolExecutor(4, "prompts")
 
     @cached_property
     def responses(self) -> Kept:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
 
@@ -38,6 +38,7 @@ from ollmlx.wire.native import (
 
 _REPLY_ONLY = ("load", "unload")
 T = TypeVar("T", GenerateResponse, ChatResponse)
+R = TypeVar("R")
 
 
 async def generate(engine: Engine, request: GenerateRequest) -> Answer:
@@ -128,8 +129,8 @@ async def generations(
             yield _generation(request, done_reason="load")
             return
         looked = await images.look(process, model, request.images, request.debug_render_only)
-        template = _template(engine, model, process, request.template)
-        prompt = await _generation_prompt(process, request, model, template, think)
+        template = await _beside(engine, _template, engine, model, process, request.template)
+        prompt = await _generation_prompt(engine, process, request, model, template, think)
         if request.debug_render_only:
             yield _generation(request, debug_info=DebugInfo(prompt, len(request.images)))
             return
@@ -146,14 +147,18 @@ async def generations(
 
 
 async def _generation_prompt(
-    process: ModelProcess, request: GenerateRequest, model: Model, template: Template, think: Think
+    engine: Engine,
+    process: ModelProcess,
+    request: GenerateRequest,
+    model: Model,
+    template: Template,
+    think: Think,
 ) -> str:
     if request.raw:
         return request.prompt
     if request.suffix:
-        return template.render(
-            Conversation(prompt=request.prompt, suffix=request.suffix, think=think)
-        )
+        hole = Conversation(prompt=request.prompt, suffix=request.suffix, think=think)
+        return await _beside(engine, template.render, hole)
     system = request.system or model.system
     messages = [
         *([Message("system", system)] if system else []),
@@ -161,7 +166,8 @@ async def _generation_prompt(
         Message("user", request.prompt, images=request.images),
     ]
     before = await process.detokenize(request.context) if request.context else ""
-    return before + template.render(Conversation(messages=images.tagged(messages), think=think))
+    conversation = Conversation(messages=images.tagged(messages), think=think)
+    return before + await _beside(engine, template.render, conversation)
 
 
 def _generation(request: GenerateRequest, **fields: Any) -> GenerateResponse:
@@ -212,8 +218,8 @@ async def chats(engine: Engine, request: ChatRequest) -> AsyncGenerator[ChatResp
             return
         pictures = images.shown(request.messages)
         looked = await images.look(process, model, pictures, request.debug_render_only)
-        template = _template(engine, model, process)
-        prompt = await _chat_prompt(process, request, model, template, think, looked)
+        template = await _beside(engine, _template, engine, model, process)
+        prompt = await _chat_prompt(engine, process, request, model, template, think, looked)
         if request.debug_render_only:
             yield _chat(request, "", debug_info=DebugInfo(prompt.text, len(prompt.media)))
             return
@@ -241,6 +247,7 @@ class _Prompt(NamedTuple):
 
 
 async def _chat_prompt(
+    engine: Engine,
     process: ModelProcess,
     request: ChatRequest,
     model: Model,
@@ -259,7 +266,7 @@ async def _chat_prompt(
         kept = [*systems, *messages[start:]]
         media = [looked[image] for image in images.shown(kept)]
         conversation = Conversation(messages=images.tagged(kept), tools=tools, think=think)
-        text = template.render(conversation)
+        text = await _beside(engine, template.render, conversation)
         tokens = await writing.read(process, text, media=media)
         return _Prompt(text, tokens, media, start - len(systems))
 
@@ -307,6 +314,11 @@ def _chatted(
 
 
 # -- both -----------------------------------------------------------------------------------------
+
+
+async def _beside(engine: Engine, make: Callable[..., R], *arguments: Any) -> R:
+    """What a template makes, in a thread: whoever asked may leave, and it ends by its own bounds."""
+    return await asyncio.get_running_loop().run_in_executor(engine.prompts, make, *arguments)
 
 
 def _template(engine: Engine, model: Model, process: ModelProcess, own: str = "") -> Template:

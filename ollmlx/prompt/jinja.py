@@ -95,27 +95,33 @@ class Source:
     """
 
     def __init__(self, text: str, filters: Mapping[str, Callable[..., Any]] | None = None) -> None:
-        self._environment = _environment(filters or {})
+        self._filters = filters or {}
         if len(text) > LONGEST_SOURCE:
             raise OllmlxError(f"invalid chat template: longer than {LONGEST_SOURCE} characters")
         try:
-            self._template = self._environment.from_string(text)
+            self._code = _environment(self._filters).compile(text)
         except (jinja2.TemplateError, SyntaxError, RecursionError) as error:
             line = (
                 f" (line {error.lineno})" if isinstance(error, jinja2.TemplateSyntaxError) else ""
             )
             raise OllmlxError(f"invalid chat template: {error}{line}") from error
+        self._idle = list[jinja2.Template]()
+        """Not in use by any thread: what counts steps counts those of one rendering."""
 
     def render(self, variables: dict[str, Any]) -> str:
-        """The text for the variables.
+        """The text for the variables; any number of threads may ask at once.
 
         Raises BadRequest with the template's own words when it refuses the conversation,
         Unbounded or another OllmlxError when it fails, TypeError when values of other types would
         suit it better.
         """
-        self._environment.reset()
         try:
-            return "".join(self._pieces(variables))
+            template = self._idle.pop()
+        except IndexError:
+            environment = _environment(self._filters)
+            template = jinja2.Template.from_code(environment, self._code, environment.globals)
+        try:
+            return "".join(_pieces(template, variables))
         except Refused as error:
             raise BadRequest(str(error)) from error
         except TooMuch as error:
@@ -129,10 +135,16 @@ class Source:
             RecursionError,
         ) as error:
             raise OllmlxError(f"chat template: {error}") from error
+        finally:
+            self._idle.append(template)
 
-    def _pieces(self, variables: dict[str, Any]) -> Iterator[str]:
-        length = 0
-        for piece in self._template.generate(variables):
-            length += len(piece)
-            check_length(length)
-            yield piece
+
+def _pieces(template: jinja2.Template, variables: dict[str, Any]) -> Iterator[str]:
+    environment = template.environment
+    assert isinstance(environment, Bounded)
+    environment.reset()
+    length = 0
+    for piece in template.generate(variables):
+        length += len(piece)
+        check_length(length)
+        yield piece

@@ -2,6 +2,10 @@
 
 A model that reads both ways must see a text whole, and so must one that ranks, so its batch is as
 long as its window.  One that reads forwards takes a text in chunks, and its tokens are pooled here.
+
+The cache of a model made to embed is reckoned when it is loaded, and there from then on.  Of one
+that writes, it comes beside that of its answers: it is as large as the texts at hand ask for, and
+a large one goes with them.
 """
 
 from collections import deque
@@ -61,26 +65,23 @@ class Embedder:
     """The embed jobs of one model.  Raises `LoadFailed` where its context cannot be made."""
 
     def __init__(self, model: Model, options: LoadOptions, num_ctx: int, threads: int) -> None:
+        self._model, self._options, self._threads = model, options, threads
         self._pooling = model.pooling or llama.LLAMA_POOLING_TYPE_MEAN
         self._whole = not model.causal or self._pooling == llama.LLAMA_POOLING_TYPE_RANK
         # llama.cpp 0.5 aborts where a batch is smaller than the number of sequences.
-        size = max(num_ctx if self._whole else min(num_ctx, options.num_batch), _TEXTS)
-
-        def adjust(params: Any) -> None:
-            params.embeddings = True
-            params.n_ctx = num_ctx + size  # one text half done, and others beside it
-            params.n_batch = params.n_ubatch = size
-            params.n_seq_max = _TEXTS
-            params.n_threads = params.n_threads_batch = threads
-            params.pooling_type = self._pooling if self._whole else llama.LLAMA_POOLING_TYPE_NONE
-
-        self._context = Context(model, options, adjust)
-        self._batch = Batch(size)
+        self._size = max(num_ctx if self._whole else min(num_ctx, options.num_batch), _TEXTS)
+        self._most = num_ctx + self._size  # one text half done, and others beside it
         self._dimensions: int = llama.llama_model_n_embd_out(model.handle)
         if self._whole and self._pooling == llama.LLAMA_POOLING_TYPE_RANK:
             self._dimensions = llama.llama_model_n_cls_out(model.handle)
         self._free = deque(range(_TEXTS))
         self._work: deque[_Work] = deque()
+        self._context: Context | None = None
+        self._cells = 0
+        self._batch = Batch(0)
+        self._made_to_embed = bool(model.pooling) or not model.causal
+        if self._made_to_embed:
+            self._open(self._most)
 
     @property
     def busy(self) -> bool:
@@ -96,19 +97,64 @@ class Embedder:
 
     def step(self) -> list[Embedded | Failed]:
         """Compute one batch of the texts that wait."""
+        try:
+            context = self._grown()
+        except LoadFailed as error:
+            return self._fail([text for work in self._work for text in work.texts], str(error))
         shares = self._fill()
-        if shares and (status := self._context.decode(self._batch)):
-            return self._fail(shares, f"llama_decode failed ({status}): {log().errors()}")
+        if shares and (status := context.decode(self._batch)):
+            reason = f"llama_decode failed ({status}): {log().errors()}"
+            return self._fail([share.text for share in shares], reason)
         for share in shares:
-            self._collect(share)
+            self._collect(share, context)
         finished = [work for work in self._work if work.done]
         for work in finished:
             self._work.remove(work)
+        if not (self._work or self._made_to_embed) and self._cells > self._size:
+            self._give_back()
         return [self._embedded(work) for work in finished]
 
     def close(self) -> None:
         self._work.clear()
-        self._context.close()
+        self._give_back()
+
+    def _grown(self) -> Context:
+        """The context, with room for the texts that wait once none of them is half done."""
+        left = [len(text.tokens) for work in self._work for text in work.texts if text.left]
+        needed = min(sum(left), max(left, default=0) + self._size)
+        if self._context and (needed <= self._cells or self._begun()):
+            return self._context
+        self._give_back()
+        return self._open(max(needed, self._least()))
+
+    def _begun(self) -> bool:
+        return len(self._free) < _TEXTS
+
+    def _least(self) -> int:
+        """Cells, lest a larger window have other frequencies: Phi 3 has two sets of them."""
+        trained = self._model.metadata("{arch}.rope.scaling.original_context_length")
+        original = int(trained or self._most)
+        return original + 1 if original < self._most else _TEXTS
+
+    def _open(self, cells: int) -> Context:
+        size = max(_TEXTS, min(self._size, cells))
+
+        def adjust(params: Any) -> None:
+            params.embeddings = True
+            params.n_ctx = cells
+            params.n_batch = params.n_ubatch = size
+            params.n_seq_max = _TEXTS
+            params.n_threads = params.n_threads_batch = self._threads
+            params.pooling_type = self._pooling if self._whole else llama.LLAMA_POOLING_TYPE_NONE
+
+        self._context = Context(self._model, self._options, adjust)
+        self._cells, self._batch = cells, Batch(size)
+        return self._context
+
+    def _give_back(self) -> None:
+        if self._context:
+            self._context.close()
+        self._context, self._cells = None, 0
 
     def _fill(self) -> list[_Share]:
         self._batch.clear()

@@ -92,11 +92,12 @@ def likeliest(logprobs: mx.array, top_k: int) -> mx.array:
     if not 0 < top_k < size:
         return mx.argsort(-logprobs, axis=-1)
     if top_k * _RUN < size:
-        padded = mx.pad(logprobs, [(0, 0), (0, -size % _RUN)], constant_values=-mx.inf)
-        best = mx.max(padded.reshape(rows, -1, _RUN), axis=-1)
+        if rest := -size % _RUN:
+            logprobs = mx.pad(logprobs, [(0, 0), (0, rest)], constant_values=-mx.inf)
+        best = mx.max(logprobs.reshape(rows, -1, _RUN), axis=-1)
         runs = mx.argpartition(-best, kth=top_k - 1, axis=-1)[:, :top_k]
         tokens = (runs[:, :, None] * _RUN + mx.arange(_RUN)).reshape(rows, -1)
-        order = mx.argsort(-mx.take_along_axis(padded, tokens, axis=-1), axis=-1)[:, :top_k]
+        order = mx.argsort(-mx.take_along_axis(logprobs, tokens, axis=-1), axis=-1)[:, :top_k]
     else:
         tokens = mx.argpartition(-logprobs, kth=top_k - 1, axis=-1)[:, :top_k]
         order = mx.argsort(-mx.take_along_axis(logprobs, tokens, axis=-1), axis=-1)

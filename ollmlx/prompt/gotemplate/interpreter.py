@@ -1,6 +1,7 @@
 """Runs a parsed Go template over data, bounded in steps, depth and size.
 
-A hostile template costs at most `MOST_STEPS` steps and `LONGEST` characters; then it fails.
+A hostile template costs at most `MOST_STEPS` steps, `LONGEST` characters and `MOST_SECONDS` of the
+processor; then it fails.
 """
 
 from collections.abc import Iterable
@@ -24,11 +25,14 @@ from ollmlx.prompt.gotemplate.nodes import (
     Text,
     Variable,
 )
-from ollmlx.prompt.gotemplate.printing import LONGEST, TooLong, text_of
+from ollmlx.prompt.gotemplate.printing import LONGEST, TooLong, TooSlow, limited, look, text_of
 from ollmlx.prompt.gotemplate.values import Struct, entry, text_method, truth, type_name
 
 MOST_STEPS = 1_000_000
 """Nodes and commands run; a chat of 1,000 messages takes about 50,000."""
+
+_STEPS_UNSEEN = 8
+"""Between two looks at the clock, which take a system call."""
 
 DEEPEST = 100
 """Blocks, parentheses and templates inside one another."""
@@ -51,7 +55,8 @@ def execute(program: Program, data: dict[str, Any]) -> str:
     Raises OllmlxError with Go's text, e.g. `template: :1:3: executing "" at <.A.B>: …`.
     """
     execution = _Execution(program)
-    execution.scope("", data).run(program.root, data)
+    with limited():
+        execution.scope("", data).run(program.root, data)
     return "".join(execution.output)
 
 
@@ -93,6 +98,11 @@ class _Scope:
         self.execution.steps += 1
         if self.execution.steps > MOST_STEPS:
             self._fail(None, "the template takes too many steps")
+        if self.execution.steps % _STEPS_UNSEEN == 0:
+            try:
+                look()
+            except TooSlow as error:
+                self._fail(None, str(error))
 
     def _write(self, text: str) -> None:
         self.execution.length += len(text)
@@ -129,7 +139,7 @@ class _Scope:
     def _text(self, node: Operand, value: Any) -> str:
         try:
             return text_of(value)
-        except TooLong as error:
+        except (TooLong, TooSlow) as error:
             self._fail(node, str(error))
 
     def _branch(self, node: Branch, dot: Any) -> None:

@@ -5,8 +5,12 @@ Source: https://pkg.go.dev/fmt.  A verb that does not suit its value prints Go's
 """
 
 import json
+import math
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from ollmlx.prompt.gotemplate.values import (
@@ -17,6 +21,12 @@ from ollmlx.prompt.gotemplate.values import (
 
 LONGEST = 32 * 1024 * 1024
 """Characters any text a template makes may have."""
+
+MOST_SECONDS = 3.0
+"""Of the processor; a chat of 1,000 messages takes 0.1."""
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+"""By the thread's own clock, of the template that it runs."""
 
 WIDEST = 1_000_000
 """Go's own bound on a width or precision."""
@@ -29,8 +39,32 @@ class TooLong(ValueError):
         super().__init__("output is too long")
 
 
+class TooSlow(ValueError):
+    """A template runs for more than `MOST_SECONDS`."""
+
+    def __init__(self) -> None:
+        super().__init__("the template takes too long")
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """While a template runs in this thread."""
+    before = _deadline.set(time.thread_time() + MOST_SECONDS)
+    try:
+        yield
+    finally:
+        _deadline.reset(before)
+
+
+def look() -> None:
+    """Raises TooSlow where the template has run long enough."""
+    if time.thread_time() > _deadline.get():
+        raise TooSlow
+
+
 def join(pieces: Iterable[str]) -> str:
-    """Pieces as one text.  Raises TooLong before the memory is spent."""
+    """Pieces as one text.  Raises TooLong before the memory is spent, and TooSlow."""
+    look()
     kept, length = list[str](), 0
     for piece in pieces:
         length += len(piece)
