@@ -9,7 +9,7 @@ a large one goes with them.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,7 @@ class Embedder:
         self._cells = 0
         self._batch = Batch(0)
         self._made_to_embed = bool(model.pooling) or not model.causal
+        self._least = self._most if self._made_to_embed else _least(model, self._most)
         if self._made_to_embed:
             self._open(self._most)
 
@@ -100,7 +101,7 @@ class Embedder:
         try:
             context = self._grown()
         except LoadFailed as error:
-            return self._fail([text for work in self._work for text in work.texts], str(error))
+            return self._fail(list(self._left()), str(error))
         shares = self._fill()
         if shares and (status := context.decode(self._batch)):
             reason = f"llama_decode failed ({status}): {log().errors()}"
@@ -110,7 +111,7 @@ class Embedder:
         finished = [work for work in self._work if work.done]
         for work in finished:
             self._work.remove(work)
-        if not (self._work or self._made_to_embed) and self._cells > self._size:
+        if not self._work and self._cells > max(self._least, self._size):
             self._give_back()
         return [self._embedded(work) for work in finished]
 
@@ -119,22 +120,28 @@ class Embedder:
         self._give_back()
 
     def _grown(self) -> Context:
-        """The context, with room for the texts that wait once none of them is half done."""
-        left = [len(text.tokens) for work in self._work for text in work.texts if text.left]
-        needed = min(sum(left), max(left, default=0) + self._size)
-        if self._context and (needed <= self._cells or self._begun()):
-            return self._context
-        self._give_back()
-        return self._open(max(needed, self._least()))
+        """The context, with room for the next texts once none is half done."""
+        needed = max(self._least, *self._needed())
+        if not self._context or (needed > self._cells and len(self._free) == _TEXTS):
+            self._give_back()
+            self._open(needed)
+        assert self._context
+        return self._context
 
-    def _begun(self) -> bool:
-        return len(self._free) < _TEXTS
+    def _left(self) -> Iterator[_Text]:
+        return (text for work in self._work for text in work.texts if text.left)
 
-    def _least(self) -> int:
-        """Cells, lest a larger window have other frequencies: Phi 3 has two sets of them."""
-        trained = self._model.metadata("{arch}.rope.scaling.original_context_length")
-        original = int(trained or self._most)
-        return original + 1 if original < self._most else _TEXTS
+    def _needed(self) -> Iterator[int]:
+        """Cells that the first text needs, the first two, and so on: as long as another might be
+        in the same batch.
+        """
+        total = longest = 0
+        for text in self._left():
+            total += len(text.tokens)
+            longest = max(longest, len(text.tokens))
+            yield min(total, longest + self._size)
+            if total > longest + self._size:
+                break
 
     def _open(self, cells: int) -> Context:
         size = max(_TEXTS, min(self._size, cells))
@@ -159,9 +166,11 @@ class Embedder:
     def _fill(self) -> list[_Share]:
         self._batch.clear()
         shares: list[_Share] = []
-        for text in (text for work in self._work for text in work.texts if text.left):
+        for text, needed in zip(self._left(), self._needed(), strict=False):
             size = min(text.left, self._batch.room)
             if not size or (self._whole and size < text.left) or not self._free:
+                break
+            if needed > self._cells:
                 break
             sequence = self._free.popleft() if text.sequence is None else text.sequence
             tokens = text.tokens[text.decoded : text.decoded + size]
@@ -171,24 +180,24 @@ class Embedder:
             shares.append(_Share(text, sequence, first, size))
         return shares
 
-    def _collect(self, share: _Share) -> None:
+    def _collect(self, share: _Share, context: Context) -> None:
         text = share.text
         text.decoded += share.size
         if self._whole:
-            text.vector[:] = self._pooled(share.sequence)
+            text.vector[:] = self._pooled(context, share.sequence)
         else:
-            self._pool(text, share)
+            self._pool(context, text, share)
         if not text.left:
             self._release(text)
 
-    def _pooled(self, sequence: int) -> NDArray[np.float32]:
+    def _pooled(self, context: Context, sequence: int) -> NDArray[np.float32]:
         """What llama.cpp pooled; valid until the next decode."""
-        pointer = llama.llama_get_embeddings_seq(self._context.handle, sequence)
+        pointer = llama.llama_get_embeddings_seq(context.handle, sequence)
         return np.ctypeslib.as_array(pointer, (self._dimensions,))
 
-    def _pool(self, text: _Text, share: _Share) -> None:
+    def _pool(self, context: Context, text: _Text, share: _Share) -> None:
         """Add a chunk's tokens to the text's vector."""
-        pointer = llama.llama_get_embeddings(self._context.handle)
+        pointer = llama.llama_get_embeddings(context.handle)
         rows = np.ctypeslib.as_array(pointer, (self._batch.size, self._dimensions))
         rows = rows[share.first : share.first + share.size]
         if self._pooling == llama.LLAMA_POOLING_TYPE_LAST:
@@ -203,8 +212,7 @@ class Embedder:
         vectors = b"".join(text.vector.astype("<f4").tobytes() for text in work.texts)
         return Embedded(work.job.id, self._dimensions, vectors)
 
-    def _fail(self, shares: list[_Share], reason: str) -> list[Embedded | Failed]:
-        texts = [share.text for share in shares]
+    def _fail(self, texts: list[_Text], reason: str) -> list[Embedded | Failed]:
         failed = [work for work in self._work if any(text in texts for text in work.texts)]
         for work in failed:
             self._drop(work)
@@ -219,7 +227,15 @@ class Embedder:
         """Give its cells and its sequence back."""
         if text.sequence is None:
             return
-        if self._context.memory:
+        if self._context and self._context.memory:
             llama.llama_memory_seq_rm(self._context.memory, text.sequence, -1, -1)
         self._free.append(text.sequence)
         text.sequence = None
+
+
+def _least(model: Model, most: int) -> int:
+    """Cells.  Phi 3 has other frequencies for windows longer than one it was first trained for:
+    where `most` of them would have those, any number must.
+    """
+    trained = model.metadata("{arch}.rope.scaling.original_context_length")
+    return 1 + int(trained) if trained and int(trained) < most else _TEXTS
