@@ -84,6 +84,7 @@ class Chat(Widget):
             "edit": self._edit,
             "stop": self._stop,
             "clear": self._clear,
+            "restore": self._restore,
             "keep": self._keep,
         }
         await actions[said["kind"]](said)
@@ -113,7 +114,7 @@ class Chat(Widget):
 
     async def _ask(self, said: Said) -> None:
         await self._stop(said)
-        self.conversation.turns.append(Turn(said["text"], said["images"]))
+        self.conversation.say(Turn(said["text"], said["images"]))
         await self._reply()
 
     async def _regenerate(self, said: Said) -> None:
@@ -138,7 +139,11 @@ class Chat(Widget):
 
     async def _clear(self, said: Said) -> None:
         await self._stop(said)
-        self.conversation.turns.clear()
+        self.conversation.clear()
+        self._tell_state()
+
+    async def _restore(self, _said: Said) -> None:
+        self.conversation.restore()
         self._tell_state()
 
     async def _keep(self, _said: Said) -> None:
@@ -230,6 +235,7 @@ class Chat(Widget):
             kind="state",
             since=since,
             turns=[turn.shown for turn in self.conversation.turns[since:]],
+            cleared=bool(self.conversation.cleared),
             settings=self._settings(),
             busy=bool(self._answering) if busy is None else busy,
             markdown=self.conversation.markdown(),

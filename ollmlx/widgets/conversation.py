@@ -45,6 +45,18 @@ class Turn:
 class Conversation:
     system: str = ""
     turns: list[Turn] = field(default_factory=list)
+    cleared: list[Turn] = field(default_factory=list)
+    """Turns that `restore` brings back, until something else is said."""
+
+    def say(self, turn: Turn) -> None:
+        self.turns.append(turn)
+        self.cleared = []
+
+    def clear(self) -> None:
+        self.turns, self.cleared = [], self.turns or self.cleared
+
+    def restore(self) -> None:
+        self.turns, self.cleared = self.turns or self.cleared, []
 
     def messages(self, side: int = 0) -> list[dict[str, Any]]:
         """What the model on a side has seen and said, as /api/chat takes it.

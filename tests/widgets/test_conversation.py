@@ -23,6 +23,19 @@ def test_each_side_remembers_what_its_own_model_said(conversation: Conversation)
     assert conversation.messages()[3] == {"role": "user", "content": "Look", "images": ["aGk="]}
 
 
+def test_what_was_cleared_is_there_until_something_else_is_said(conversation: Conversation):
+    turns = conversation.turns
+    conversation.clear()
+    conversation.clear()
+    assert conversation.messages() == [{"role": "system", "content": "Be brief"}]
+    conversation.restore()
+    assert conversation.turns == turns
+    conversation.clear()
+    conversation.say(Turn("New"))
+    conversation.restore()
+    assert conversation.turns == [Turn("New")]
+
+
 def test_as_markdown_it_reads_without_ollmlx(conversation: Conversation):
     assert conversation.markdown() == (
         "**System prompt**\n\nBe brief\n\n> Hi\n\n**a**\n\nHello\n\n**b**\n\nHey\n\n"

@@ -56,7 +56,8 @@ class ChatView {
       toggle.focus();
     });
     this.takers = this.taking();
-    this.clear = button("Clear", () => this.transport.tell({ kind: "clear" }), { label: "Clear the conversation", kind: "plain" });
+    this.clear = button("", () => this.transport.tell({ kind: this.cleared ? "restore" : "clear" }), { kind: "plain" });
+    this.undoes(false);
     const bar = h(
       "div",
       { class: "ollmlx-bar" },
@@ -66,6 +67,13 @@ class ChatView {
     );
     element.append(bar, this.settings.panel, this.log, this.said, this.composer.element);
     this.element = element;
+  }
+
+  /** Clear becomes Undo in its place, with the focus, until something else is said. */
+  undoes(cleared) {
+    this.cleared = cleared;
+    this.clear.textContent = cleared ? "Undo" : "Clear";
+    this.clear.ariaLabel = this.clear.title = cleared ? "Bring the conversation back" : "Clear the conversation";
   }
 
   /** What takes the conversation elsewhere, when it is whole. */
@@ -93,7 +101,7 @@ class ChatView {
   }
 
   /** The turns from one on: those before it stay as they are, long as they may be. */
-  state({ since, turns, settings, busy, markdown }) {
+  state({ since, turns, cleared, settings, busy, markdown }) {
     this.settings.show(settings);
     if (since > this.turns.length) return; // all of them come with the answer to our greeting
     this.turns.splice(since, Infinity, ...turns);
@@ -102,7 +110,8 @@ class ChatView {
     for (const gone of [...this.turnsShown.children].slice(since)) gone.remove();
     this.turnsShown.append(...turns.map((turn, index) => this.turn(turn, since + index)));
     this.busy(busy);
-    this.say("");
+    this.undoes(cleared);
+    this.say(cleared ? "cleared; Undo brings it back" : "");
     this.painter.now();
     this.toEnd();
   }

@@ -49,7 +49,8 @@ def shown(notebook: Notebook, folder: Path, far_end: StandIn) -> Locator:
 @pytest.fixture
 def chat(shown: Locator) -> Locator:
     shown = shown.first
-    shown.get_by_role("button", name="Clear the conversation").click()
+    if shown.locator(".ollmlx-chat-turn").count():
+        shown.get_by_role("button", name="Clear the conversation").click()
     expect(shown.locator(".ollmlx-chat-turn")).to_have_count(0)
     return shown
 
@@ -146,6 +147,17 @@ def test_a_question_is_edited_and_answered_again(chat: Locator):
     field.press("Enter")
     expect(chat.locator(".ollmlx-text")).to_have_text("second")
     expect(chat.locator(".ollmlx-chat-turn")).to_have_count(1)
+
+
+def test_what_was_cleared_comes_back_by_the_same_key(chat: Locator, notebook: Notebook):
+    ask(chat, "first")
+    expect(chat.locator(".ollmlx-text")).to_have_text("first")
+    chat.get_by_role("button", name="Clear the conversation").press("Enter")
+    expect(chat.get_by_text("cleared; Undo brings it back")).to_be_visible()
+    expect(chat.get_by_role("button", name="Bring the conversation back")).to_be_focused()
+    notebook.page.keyboard.press("Enter")
+    expect(chat.locator(".ollmlx-text")).to_have_text("first")
+    expect(chat.get_by_role("button", name="Clear the conversation")).to_be_focused()
 
 
 def test_two_models_answer_side_by_side(chat: Locator):
