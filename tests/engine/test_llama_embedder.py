@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llama_cpp import LLAMA_POOLING_TYPE_MEAN, Llama
+from llama_cpp import LLAMA_POOLING_TYPE_MEAN, Llama, llama_cpp
 from numpy.typing import NDArray
 
 from ollmlx.engine.jobs import Embed, Generate
@@ -113,3 +113,44 @@ def test_an_embedding_model_refuses_to_generate(opened: Open, toy_bert: Path) ->
     failed = answer(backend, Generate(1, [5, 6], 5, GREEDY)).failed
     assert failed is not None
     assert failed.status == 400
+
+
+def test_the_cache_of_a_chat_model_is_as_large_as_its_texts_and_a_large_one_goes_with_them(
+    opened: Open, toy: ToyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, made = list[int](), llama_cpp.llama_init_from_model
+    backend = opened(toy.gguf, num_ctx=2048)
+    alone = vectors(backend, [[5] * 1900])
+
+    def init(model: object, params: llama_cpp.llama_context_params) -> object:
+        sizes.append(params.n_ctx)
+        return made(model, params)
+
+    # What a context takes, llama.cpp tells nobody.
+    monkeypatch.setattr(llama_cpp, "llama_init_from_model", init)
+    assert not vectors(backend, [[]]).any()
+    vectors(backend, [[7] * 40, [8] * 20])
+    vectors(backend, [[9] * 60])
+    # The longer one comes while a text is half done.
+    backend.embed(Embed(1, [[6] * 600]))
+    backend.step()
+    backend.embed(Embed(2, [[5] * 1900]))
+    outcomes = drive(backend)
+    assert outcomes[2].embedded
+    assert np.allclose(np.frombuffer(outcomes[2].embedded.vectors, "<f4"), alone[0], atol=5e-3)
+    vectors(backend, [[7] * 40])
+    assert sizes == [32, 60, 600, 1900, 40]
+
+
+def test_a_cache_that_has_no_memory_fails_its_texts_and_no_others(
+    opened: Open, toy: ToyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, made = opened(toy.gguf), llama_cpp.llama_init_from_model
+    # A machine without memory would fail other tests.
+    monkeypatch.setattr(llama_cpp, "llama_init_from_model", lambda *_: None)
+    backend.embed(Embed(1, [[5] * 9]))
+    failed = drive(backend)[1].failed
+    assert failed is not None
+    assert failed.status == 500
+    monkeypatch.setattr(llama_cpp, "llama_init_from_model", made)
+    assert vectors(backend, [[5] * 9]).any()

@@ -22,6 +22,7 @@ from ollmlx.engine.llama.batch import Batch
 from ollmlx.engine.llama.context import Context
 from ollmlx.engine.llama.log import log
 from ollmlx.engine.llama.model import Model
+from ollmlx.errors import LoadFailed
 
 _TEXTS = 32
 """Texts in one batch at most."""
@@ -121,7 +122,7 @@ class Embedder:
 
     def _grown(self) -> Context:
         """The context, with room for the next texts once none is half done."""
-        needed = max(self._least, *self._needed())
+        needed = max([self._least, *self._needed()])
         if not self._context or (needed > self._cells and len(self._free) == _TEXTS):
             self._give_back()
             self._open(needed)
