@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from llama_cpp import llama_cpp as llama
 
@@ -118,6 +120,30 @@ def test_no_prompt_is_held_against_more_than_a_few_copies(opened: Open) -> None:
     for chat in range(70):
         answer(backend, Generate(chat, words(chat, 5), 1, GREEDY))
     assert len(backend._scheduler._cache._parking.parked) == 64
+
+
+def test_copies_take_an_eighth_of_the_memory_and_the_oldest_go_first(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = opened()
+    assert backend._scheduler is not None
+    parking = backend._scheduler._cache._parking
+
+    def held() -> list[int]:
+        return [copy.tokens[0] for copy in parking.parked]
+
+    for chat in range(4):
+        answer(backend, Generate(chat, words(chat, 100), 1, GREEDY))
+    assert held() == [words(chat, 1)[0] for chat in range(3)]
+    size = len(parking.parked[0].state)
+    memory = SimpleNamespace(total=8 * 3 * size, available=(1 << 30) + size)
+    # Of this machine's memory an eighth is more than a toy can hold.
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    answer(backend, Generate(4, words(4, 100), 1, GREEDY))
+    assert held() == [words(chat, 1)[0] for chat in (1, 2, 3)]
+    memory.available -= 1
+    answer(backend, Generate(5, words(5, 100), 1, GREEDY))
+    assert not held()
 
 
 def test_a_common_beginning_is_taken_from_an_answer_still_running(opened: Open) -> None:

@@ -23,6 +23,8 @@ from ollmlx.engine.llama.context import Context
 
 _LEFT_FREE = 1 << 30
 """Bytes of memory that parking leaves to others."""
+_SHARE = 8
+"""Of the machine's memory, the part that copies take together; a single one may take more."""
 _MOST = 64
 """Copies: each prompt that arrives is held against all of them."""
 
@@ -72,6 +74,13 @@ class Parking:
         """Save what a sequence holds; its cells are as they were, in about so many pieces."""
         started = time.perf_counter()
         size = llama.llama_state_seq_get_size(self._context, sequence_id)
+        # A longer answer that goes on from another holds all of it.
+        least = 0 if self._rewinds else len(held.tokens)
+        self.parked = [
+            p for p in self.parked if not least <= len(p.tokens) == p.in_common(held.tokens)
+        ]
+        while self.parked and not self._has_room(size, len(held.tokens)):
+            self.parked.remove(min(self.parked, key=lambda one: one.last_use))
         if psutil.virtual_memory().available < size + _LEFT_FREE:
             return  # it is only to save work
         state = np.empty(size, np.uint8)
@@ -80,15 +89,18 @@ class Parking:
         taken = time.perf_counter() - started
         self.once = min(self.once or math.inf, taken)
         self.saving = min(self.saving or math.inf, taken / pieces)
-        copy = Parked(list(held.tokens), held.sound, last_use, state)
-        # A longer answer that goes on from another holds all of it.
-        least = 0 if self._rewinds else len(copy.tokens)
-        self.parked = [
-            p for p in self.parked if not least <= len(p.tokens) == p.in_common(copy.tokens)
-        ]
-        self.parked.append(copy)
-        while len(self.parked) > _MOST or sum(len(one.tokens) for one in self.parked) > self._room:
-            self.parked.remove(min(self.parked, key=lambda one: one.last_use))
+        self.parked.append(Parked(list(held.tokens), held.sound, last_use, state))
+
+    def _has_room(self, size: int, tokens: int) -> bool:
+        """Whether another copy may come beside those that are there."""
+        memory = psutil.virtual_memory()
+        taken = sum(len(one.state) for one in self.parked)
+        return (
+            len(self.parked) < _MOST
+            and tokens + sum(len(one.tokens) for one in self.parked) <= self._room
+            and taken + size <= memory.total // _SHARE
+            and memory.available >= size + _LEFT_FREE
+        )
 
     def bring_back(self, parked: Parked, sequence_id: int) -> bool:
         """Put it into an empty sequence; False if the cache has no room."""
