@@ -32,8 +32,10 @@ class Outcome:
 class Table:
     rows: Sequence[Any]
     """Of a frame, mappings from column to value."""
-    build: Callable[[Sequence[Outcome]], Any]
-    """Puts outcomes, one a row, into a table of the same kind."""
+    build: Callable[[Sequence[Outcome], Any], Any]
+    """Puts outcomes, one a row, into a table of the same kind.  An example of a value tells the
+    columns and their types where no row has one.
+    """
 
 
 def table(rows: Any, wide: bool = False) -> Table:
@@ -56,24 +58,34 @@ def table(rows: Any, wide: bool = False) -> Table:
     if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
         kind = type(rows).__name__
         raise BadRequest(f"a list, a Series or a DataFrame has rows, {kind} has not")
-    return Table(list(rows), lambda outcomes: [outcome.value for outcome in outcomes])
+    return Table(list(rows), lambda outcomes, _: [outcome.value for outcome in outcomes])
 
 
-def _pandas(index: Any, wide: bool, outcomes: Sequence[Outcome]) -> Any:
+def _pandas(index: Any, wide: bool, outcomes: Sequence[Outcome], example: Any) -> Any:
     pandas = sys.modules["pandas"]
-    columns = _columns(outcomes, wide)
+    some = _some(outcomes, example)
+    columns = _columns(some, wide)
     if columns is None:
-        answers = pandas.Series([o.value for o in outcomes], index=index, name=ANSWER)
-        answers.attrs["errors"] = {row: o.error for row, o in enumerate(outcomes) if o.error}
-        return answers
-    return pandas.DataFrame(columns, index=index)
+        made = pandas.Series([outcome.value for outcome in some], name=ANSWER)
+        made.attrs["errors"] = {row: o.error for row, o in enumerate(outcomes) if o.error}
+    else:
+        made = pandas.DataFrame(columns)
+    return made.head(len(outcomes)).set_axis(index)
 
 
-def _polars(wide: bool, outcomes: Sequence[Outcome]) -> Any:
-    columns = _columns(outcomes, wide)
+def _polars(wide: bool, outcomes: Sequence[Outcome], example: Any) -> Any:
+    some = _some(outcomes, example)
+    columns = _columns(some, wide)
     if columns is None:
-        return _of_polars(ANSWER, [_plain(o.value) for o in outcomes])
-    return sys.modules["polars"].DataFrame([_of_polars(*column) for column in columns.items()])
+        return _of_polars(ANSWER, [_plain(o.value) for o in some]).head(len(outcomes))
+    made = sys.modules["polars"].DataFrame([_of_polars(*column) for column in columns.items()])
+    return made.head(len(outcomes))
+
+
+def _some(outcomes: Sequence[Outcome], example: Any) -> Sequence[Outcome]:
+    """Where no row has a value, with one row more."""
+    answered = any(outcome.value is not None for outcome in outcomes)
+    return outcomes if answered else [*outcomes, Outcome(example)]
 
 
 def _of_polars(name: str, values: Sequence[Any]) -> Any:

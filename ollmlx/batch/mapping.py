@@ -94,7 +94,7 @@ def map(
     batch.ask_all(host, parallel)
     found = dict(zip(asked, batch.outcomes, strict=True))
     outcomes = [found.get(number, Outcome(None)) for number in range(len(given.rows))]
-    made = given.build(outcomes)
+    made = given.build(outcomes, wanted.example)
     batch.forget()
     _warn(outcomes)
     return made
@@ -131,7 +131,7 @@ def embed(rows: Any, model: str, *, host: str | None = None, **request: Any) -> 
             done = start + len(some)
             words = f"{done}/{len(numbers)} rows"
             bar.show(drawn(done / len(numbers), words), final=done == len(numbers))
-    return given.build(outcomes)
+    return given.build(outcomes, [0.0])
 
 
 @dataclass

@@ -12,6 +12,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import DecimalSchema, SetSchema
 
+from ollmlx.batch.examples import example
 from ollmlx.errors import BadRequest, OllmlxError
 
 
@@ -35,6 +36,13 @@ class Shape:
     def is_json(self) -> bool:
         """Whether answers are JSON."""
         return self.decode is not str
+
+    @property
+    def example(self) -> Any:
+        """A value of this shape, as JSON has it; None where any would do."""
+        if not self.is_json:
+            return ""
+        return example(self.format) if isinstance(self.format, dict) else None
 
     def read(self, text: str) -> Any:
         """The value of a whole answer.  Raises `Misshapen`."""

@@ -11,6 +11,7 @@ import ollama
 import pandas as pd
 import polars as pl
 import pytest
+from pydantic import BaseModel
 
 import ollmlx
 from ollmlx.batch.mapping import RowsFailed, ServerLost, Stopped
@@ -306,6 +307,39 @@ def test_what_does_not_fit_is_refused_before_anything_is_asked(
 
 def test_no_rows_are_no_answers(server: StandIn):
     assert ollmlx.map([], "{}", model="m") == []
+    assert pl.Series([], dtype=pl.String).ollmlx.embed("m").dtype == pl.List(pl.Float64)
+
+
+class Town(BaseModel):
+    name: str
+    people: int | None
+    twins: list["Town"]
+    rates: dict[str, float]
+    kind: Literal["port", "spa"]
+
+
+@pytest.mark.parametrize("frames", [pd, pl])
+@pytest.mark.parametrize("wanted", [Town, Town | None, int, Literal["a"], None])
+def test_a_table_without_rows_has_the_columns_of_one_with_rows(
+    server: StandIn, frames: Any, wanted: Any
+):
+    town = {"name": "Bergen", "people": 3, "twins": [], "rates": {}, "kind": "port"}
+    values = {int: 3, Literal["a"]: "a"}
+    server.script = lambda _: {"content": json.dumps(values.get(wanted, town))}
+    full = frames.DataFrame({"text": ["a"]})
+    none = full.head(0).ollmlx.map("{text}", wanted, model="m")
+    some = full.ollmlx.map("{text}", wanted, model="m")
+    assert list(none.columns) == list(some.columns)
+    assert list(none.dtypes) == list(some.dtypes)
+    assert len(none) == len(full["text"].head(0).ollmlx.map("{}", wanted, model="m")) == 0
+
+
+def test_a_table_of_failures_has_the_columns_of_one_with_answers(server: StandIn):
+    server.script = lambda request: {"status": 400, "error": "too long"}
+    with pytest.warns(RowsFailed):
+        done = ollmlx.map(pd.Series(["a"], index=[7]), "{}", Town, model="m")
+    assert [*done.columns] == [*Town.model_fields, "error"]
+    assert done.index.tolist() == [7]
 
 
 def test_a_prompt_may_be_a_function_of_the_row(server: StandIn):
