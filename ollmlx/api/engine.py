@@ -49,7 +49,7 @@ class Engine:
         """Where templates run: one may take seconds before it is refused.  Threads of its own, for
         all else that blocks goes on meanwhile, and few, for they take turns with the event loop.
         """
-        return ThreadPoolExecutor(4, "prompts")
+        return ThreadPoolExecutor(2, "prompts")
 
     @cached_property
     def responses(self) -> Kept:

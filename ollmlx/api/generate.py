@@ -317,7 +317,7 @@ def _chatted(
 
 
 async def _beside(engine: Engine, make: Callable[..., R], *arguments: Any) -> R:
-    """What a template makes, in a thread: whoever asked may leave, and it ends by its own bounds."""
+    """What a template makes, in a thread: it ends by its own bounds, even when nobody waits."""
     return await asyncio.get_running_loop().run_in_executor(engine.prompts, make, *arguments)
 
 

@@ -1,5 +1,6 @@
 """Models whose configuration names a renderer and a parser, over HTTP."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,3 +56,15 @@ async def test_a_reply_is_read_by_the_parser_beside_a_template(client):
     answer = (await client.post("/api/chat", json=body)).json()["message"]
     assert answer["content"] == ""
     assert [call["function"]["arguments"] for call in answer["tool_calls"]] == [{"x": "b"}]
+
+
+async def test_others_are_answered_while_a_template_takes_its_time(client):
+    endless = "{{ range 100000 }}{{ range 100000 }}{{ end }}{{ end }}"
+    body = {"model": "parsed", "prompt": "hi", "template": endless}
+    answering = asyncio.create_task(client.post("/api/generate", json=body))
+    answered = 0
+    while not answering.done():
+        await client.get("/api/version")
+        answered += 1
+    assert "too many steps" in (await answering).json()["error"]
+    assert answered > 5  # two at most where it ran on the event loop

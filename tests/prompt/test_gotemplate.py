@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ollmlx.errors import OllmlxError
-from ollmlx.prompt.gotemplate import JSONMap, Struct, execute, parse
+from ollmlx.prompt.gotemplate import JSONMap, Struct, execute, parse, printing
 
 ANSWERS = json.loads((Path(__file__).parent / "templates/go_answers.json").read_text())
 
@@ -97,6 +97,25 @@ def test_a_hostile_template_fails_soon(hostile: str) -> None:
     start = time.process_time()
     assert answer(hostile)[0] == "error"
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        "{{ range $.L }}{{ range $.L }}{{ $x := eq $.S $.S }}{{ $y := len $.S }}{{ end }}{{ end }}",
+        '{{ $x := printf "%v%[1]v%[1]v%[1]v%[1]v%[1]v%[1]v%[1]v%[1]v%[1]v" $.L }}',
+    ],
+)
+def test_a_template_ends_after_some_seconds_of_its_own(
+    slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(printing, "MOST_SECONDS", 0.1)  # the test would last as long
+    values = {"L": [["x"]] * 20_000, "S": "x" * 1_000_000}
+    start = time.thread_time()
+    with pytest.raises(OllmlxError, match="takes too long"):
+        execute(parse(slow), values)
+    assert time.thread_time() - start < 2
+    execute(parse("{{ .S }}"), values)  # the next one has its own
 
 
 def test_a_wide_column_is_refused_as_go_refuses_it() -> None:

@@ -1,6 +1,8 @@
 """A hostile chat template neither fills the memory nor runs for ever."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -105,6 +107,17 @@ def test_a_rendering_ends_after_some_seconds_of_its_own(monkeypatch: pytest.Monk
         template.render(ONE)
     loop = "{% for i in range(99) %}{% if i == 0 %}{{ 'a' | wait }}{% endif %}{% endfor %}"
     assert Source(loop, waiting).render({}) == "a"
+
+
+def test_each_of_two_renderings_at_once_has_all_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "MOST_STEPS", 200)
+    met = threading.Barrier(2, timeout=30)
+    source = Source(
+        "{% for i in range(40) %}{% endfor %}{{ a | meet }}{% for i in range(40) %}{% endfor %}",
+        {"meet": lambda text: text + str(met.wait() >= 0)},
+    )
+    with ThreadPoolExecutor(2) as threads:
+        assert [*threads.map(source.render, [{"a": "a"}] * 2)] == ["aTrue", "aTrue"]
 
 
 def test_ordinary_filters_and_methods_work_as_ever() -> None:
