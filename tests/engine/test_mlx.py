@@ -96,6 +96,28 @@ def test_a_folder_is_refused_with_what_is_wrong_with_it(folder: Path, opened: Op
     assert "no config.json" in refusal()
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "value", "told"),
+    [
+        ("config.json", "num_hidden_layers", "x", "num_hidden_layers: Expected `int`, got `str`"),
+        ("config.json", "rope_scaling", [1], "rope_scaling: Expected `object | null`"),
+        ("config.json", "rope_theta", "x", "rope_theta: Expected `float`, got `str`"),
+        ("config.json", "vocab_size", 0, "a setting in its config.json is wrong"),
+        ("config.json", "quantization", {"bits": 4}, "'group_size' is missing"),
+        ("config.json", "text_config", "x", "config.json: Expected `object`"),
+        ("generation_config.json", "eos_token_id", ["x"], "generation_config.json: Expected `int`"),
+        ("tokenizer_config.json", "bos_token", 7, "tokenizer_config.json: Expected `str"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named(
+    folder: Path, opened: Open, name: str, setting: str, value: Any, told: str
+) -> None:
+    _change(folder, name, **{setting: value})
+    with pytest.raises(LoadFailed) as caught:
+        opened(folder)
+    assert told in str(caught.value)
+
+
 def test_corrupt_weights_are_refused(folder: Path, opened: Open) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])

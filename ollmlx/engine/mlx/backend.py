@@ -33,7 +33,14 @@ from ollmlx.engine.jobs import (
 from ollmlx.engine.mlx import cuda, device
 from ollmlx.engine.mlx.choosing import Chooser, Seated
 from ollmlx.engine.mlx.embed import Embedder
-from ollmlx.engine.mlx.folder import REFUSALS, context_limit, has_eyes, load_weights, read_config
+from ollmlx.engine.mlx.folder import (
+    REFUSALS,
+    amiss,
+    context_limit,
+    has_eyes,
+    load_weights,
+    read_config,
+)
 from ollmlx.engine.mlx.prefixes import Cache, Prefixes, common
 from ollmlx.engine.mlx.ranking import RANKING, judge
 from ollmlx.engine.mlx.rows import Row
@@ -69,7 +76,7 @@ class MlxBackend:
         if on_cuda:
             cuda.flatten_rows(self._model)
         num_ctx = min(options.num_ctx, context_limit(config) or options.num_ctx)
-        num_vocab, layers = _try_out(self._model)
+        num_vocab, layers = _try_out(self._model, config)
         if on_cuda:
             cuda.warm(self._model, num_vocab, options.num_parallel)
         window = sum(_grown(layer, num_ctx) for layer in layers)
@@ -342,7 +349,7 @@ def _seeing(folder: Path, config: dict[str, Any], options: LoadOptions, report: 
     return Seeing(folder, load_weights(folder, config, options.adapters, report, lazy_model))
 
 
-def _try_out(model: nn.Module) -> tuple[int, Cache]:
+def _try_out(model: nn.Module, config: dict[str, Any]) -> tuple[int, Cache]:
     """Read one token: the vocabulary's size, and the cache after it.
 
     Raises `LoadFailed` where the model does not run, or cannot run in a batch.
@@ -352,7 +359,7 @@ def _try_out(model: nn.Module) -> tuple[int, Cache]:
         logits = model(mx.array([[0]]), cache=cache)
         mx.eval(logits)
     except REFUSALS as error:
-        raise LoadFailed(f"the model does not run: {error}") from error
+        raise LoadFailed(f"the model does not run: {error}{amiss(config)}") from error
     if unbatched := [type(layer).__name__ for layer in cache if not hasattr(layer, "merge")]:
         raise LoadFailed(f"this model's {unbatched[0]} does not work with mlx-lm's batches")
     return int(logits.shape[-1]), cache

@@ -5,15 +5,17 @@ Never runs code out of the folder.
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import mlx.core as mx
 import mlx.nn as nn
+import msgspec
 from mlx.utils import tree_flatten
-from mlx_lm.utils import load_adapters, load_model
+from mlx_lm.utils import MODEL_REMAPPING, load_adapters, load_model
 
 from ollmlx import sight
 from ollmlx.engine.backend import Report
@@ -23,11 +25,27 @@ from ollmlx.errors import LoadFailed
 
 # What MLX and mlx-lm raise for a bad file, a bad config, a missing tensor and too little memory.
 REFUSALS = (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError)
+# What they choke on besides where a setting is not what it should be.
+_CHOKED = (AttributeError, ArithmeticError, AssertionError, IndexError)
 
 Lazy = Callable[[Path, dict[str, Any]], tuple[nn.Module, dict[str, Any]]]
 """Opens a folder by its configuration: `lazy_model`, or another library's."""
 
 _LIMITS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "n_ctx")
+
+
+class _Text(msgspec.Struct):
+    """Settings that are read here, in whichever file they stand."""
+
+    model_type: str = ""
+    eos_token_id: int | list[int] | None = None
+
+
+class _Settings(_Text):
+    quantization: dict[str, Any] | None = None
+    text_config: _Text | msgspec.UnsetType = msgspec.UNSET
+    bos_token: str | dict[str, Any] | None = None
+    eos_token: str | dict[str, Any] | None = None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -40,6 +58,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise LoadFailed(f"unable to read {path}: {error}") from error
     if not isinstance(value, dict):
         raise LoadFailed(f"unable to read {path}: not a JSON object")
+    try:
+        msgspec.convert(value, _Settings)
+    except msgspec.ValidationError as error:
+        raise LoadFailed(f"unable to read {path}: {error}") from error
     return value
 
 
@@ -116,9 +138,40 @@ def load_weights(
             model.set_dtype(mx.float32)
         model.eval()
         _materialise(model, report)
-    except REFUSALS as error:
-        raise LoadFailed(f"unable to load model {folder}: {explained(str(error))}") from error
+    except (*REFUSALS, *_CHOKED) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else explained(str(error))
+        if isinstance(error, _CHOKED):
+            why = f"a setting in its config.json is wrong: {error!r}"
+        raise LoadFailed(f"unable to load model {folder}: {why}{amiss(config)}") from error
     return model
+
+
+def amiss(config: dict[str, Any]) -> str:
+    """To be said behind what a library choked on: which settings are not what mlx-lm's class for
+    them wants.  Libraries are lax, so one that is amiss may work.
+    """
+    text = config.get("text_config", {})
+    found = [*_amiss(config, ""), *_amiss(text, "text_config.")]
+    return f" (in config.json: {'; '.join(found)})" if found else ""
+
+
+def _amiss(config: dict[str, Any], prefix: str) -> Iterator[str]:
+    kind = config.get("model_type", "")
+    try:
+        arguments = import_module(f"mlx_lm.models.{MODEL_REMAPPING.get(kind, kind)}").ModelArgs
+    except (ImportError, AttributeError):
+        return  # it is mlx-vlm's
+    for name, wanted in get_type_hints(arguments).items():
+        default = getattr(arguments, name, msgspec.UNSET)
+        if (value := config.get(name, default)) is default:
+            continue
+        try:
+            msgspec.convert(value, wanted)
+        except msgspec.ValidationError as error:
+            if " - at " not in str(error):  # of what lies deeper, annotations tell less
+                yield f"{prefix}{name}: {error}"
+        except TypeError:
+            pass  # an annotation that msgspec does not know
 
 
 def _checked(adapters: tuple[str, ...]) -> tuple[str, ...]:
