@@ -41,7 +41,7 @@ class ModelProcess:
         self.counters = counters
         self._mailboxes: dict[int, Mailbox] = {-1: asyncio.Queue()}
         self._ids = itertools.count()
-        self._last_words: deque[str] = deque(maxlen=8)
+        self._last_words: deque[str] = deque(maxlen=40)
         self._closing = self._ended = False
         self._listener = asyncio.create_task(self._listen(process.stdout))
         self._eavesdropper = asyncio.create_task(self._overhear(process.stderr))
@@ -235,6 +235,9 @@ class ModelProcess:
             await asyncio.wait([self._eavesdropper])  # its last words are the reason
             for mailbox in self._mailboxes.values():
                 mailbox.put_nowait(None)
+            if not self._closing:
+                words = (f"ended with {await self._process.wait()}", *self._last_words)
+                log.error("model %s %s", self._process.pid, "\n".join(words))
 
     async def _overhear(self, stderr: asyncio.StreamReader) -> None:
         """Runtimes print their reasons just before they die: log what they say and keep the end of

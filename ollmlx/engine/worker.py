@@ -98,6 +98,9 @@ class Reader:
                     self._outbox.send([_answered(self.backend, command)])
                 else:
                     self._inbox.put(command)
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             # The server is gone, or a library panicked, which is no Exception.  The runtime may be
             # deep in a long step: nobody waits for it.
@@ -113,6 +116,9 @@ def _load(command: jobs.Load, outbox: Outbox) -> Backend:
     except OllmlxError as error:
         outbox.send([jobs.Failed(-1, str(error), error.status)])
         sys.exit(1)
+    except Exception as error:
+        outbox.send([jobs.Failed(-1, f"unable to load model {command.path}: {error!r}")])
+        raise
 
 
 def _serve(backend: Backend, inbox: Inbox, outbox: Outbox) -> None:

@@ -75,6 +75,15 @@ async def test_a_dying_worker_answers_everyone_who_waits(process):
         await say(process, "anyone there?")
 
 
+async def test_what_a_process_said_before_it_died_is_in_the_log(process, caplog):
+    process._stdin.write(jobs.LENGTH.pack(1) + b"?")
+    with pytest.raises(WorkerDied, match="ValidationError"):
+        await say(process, "x" * 50_000)
+    await process._listener
+    assert "ended with 0" in caplog.text
+    assert "Traceback" in caplog.text
+
+
 async def test_closing_the_generator_cancels_the_job(process):
     async with aclosing(process.generate(job("x" * 100_000))) as deltas:
         await anext(deltas)

@@ -1,10 +1,13 @@
 """The loop that owns the runtime."""
 
+import subprocess
+import sys
+
 import pytest
 
 from ollmlx.engine import jobs
 from ollmlx.engine.echo import EchoBackend
-from ollmlx.engine.worker import Inbox, _answered, _serve
+from ollmlx.engine.worker import Inbox, _answered, _load, _serve
 
 
 class _Rested(Exception):
@@ -50,3 +53,20 @@ def test_a_library_that_chokes_on_a_text_fails_that_question_alone():
     assert isinstance(answer, jobs.Failed)
     assert (answer.id, answer.status) == (7, 500)
     assert "out of range" in answer.reason
+
+
+def test_a_load_that_a_library_chokes_on_says_why():
+    outbox = _Outbox()
+    with pytest.raises(AttributeError):
+        _load(jobs.Load("echo", "-", None), outbox)
+    assert isinstance(outbox.sent[-1], jobs.Failed)
+    assert "unable to load model -: AttributeError" in outbox.sent[-1].reason
+
+
+def test_a_reader_that_fails_leaves_its_traceback():
+    worker = [sys.executable, "-m", "ollmlx.engine.worker"]
+    ended = subprocess.run(
+        worker, input=jobs.LENGTH.pack(1) + b"?", capture_output=True, timeout=30
+    )
+    assert b"Traceback" in ended.stderr
+    assert b"ValidationError" in ended.stderr
