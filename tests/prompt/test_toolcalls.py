@@ -1,5 +1,6 @@
 """Tool calls in every syntax, wherever the text is cut."""
 
+import time
 from typing import Any
 
 import pytest
@@ -211,6 +212,14 @@ def test_a_text_without_calls_is_content_to_the_last_character(name: str) -> Non
         ("{", 'no {"name":"f","arguments":{"x":1}}', ('no {"name":"f","arguments":{"x":1}}', [])),
         ("{", '{"answer": 42} and more', ('{"answer": 42} and more', [])),
         ("{", '{"name": "f"', ('{"name": "f"', [])),
+        ("{", '{"name":"f"} I am', ('{"name":"f"} I am', [])),
+        ("{", '  {"answer": "a}"} 1', ('  {"answer": "a}"} 1', [])),
+        ("{", '{"f":{"x":1}}\n{"f":{}} or {1}', ("or {1}", [("f", {"x": 1}), ("f", {})])),
+        ("[", '[{"name":"f"},{"f":{"x":1}}', ("", [("f", {"x": 1})])),
+        ("[", '[{"f":{"x":1}}] ]', ("", [("f", {"x": 1})])),
+        ("[", '[{"g":1,"x":"]"}] {', ('[{"g":1,"x":"]"}] {', [])),
+        ("[T]", '[T]{"x":1} f {"x":2} f {"x":3}', ("", [("f", {"x": 1}), ("f", {"x": 2})])),
+        ("[T]", '[T]"{f {"x":1}" {"x":"\\"}"}', ("", [("f", {"x": '"}'})])),
         ("{", '{"name":"f","arguments":{}}', ("", [("f", {})])),
         (
             "[",
@@ -228,6 +237,16 @@ def test_calls_of_a_model_with_a_go_template_are_read(tag: str, text: str, expec
     for pieces in cuts(text):
         content, calls = read(pieces, "", tag)
         assert (content.lstrip(" ") if calls else content, calls) == expected, pieces
+
+
+@pytest.mark.parametrize("tag", ["{", "[", "[T]"])
+def test_an_object_without_an_end_takes_its_own_length(tag: str) -> None:
+    parser = toolcalls.find("", tag, TOOLS)
+    parser.push(tag + ' {"f": [')
+    start = time.thread_time()
+    for _ in range(20_000):
+        assert parser.push('{"x": "}"},') == ("", [])
+    assert time.thread_time() - start < 5  # minutes, where each brace looks at all before it
 
 
 def test_a_call_that_cannot_be_read_is_an_error() -> None:
