@@ -73,7 +73,8 @@ class TelemetryView {
 
   /** Time goes on even where nothing changes. */
   tick() {
-    const models = (this.latest?.models ?? []).filter((model) => model.loaded || model.requests > 0);
+    const curved = ({ model }) => this.past.some((models) => models.get(model)?.loaded);
+    const models = (this.latest?.models ?? []).filter((model) => model.loaded || curved(model));
     this.past.push(new Map(models.map((model) => [model.model, model])));
     if (this.past.length > SAMPLES) this.past.shift();
     for (const { model } of models) {

@@ -21,11 +21,12 @@ ollmlx.TokenView(ChatResponse(model="m", message=message, logprobs=said))
 """
 TELEMETRY = "ollmlx.Telemetry()"
 ASK = "chat = ollmlx.chat('echo', [{'role': 'user', 'content': 'word ' * 300}])"
+STOP = "gone = ollmlx.generate('echo', keep_alive=0)"
 
 
 @pytest.fixture(scope="module")
 def opened(notebook: Notebook, folder: Path) -> Notebook:
-    notebook.open(folder, "views.ipynb", TOKENS, TELEMETRY, ASK)
+    notebook.open(folder, "views.ipynb", TOKENS, TELEMETRY, ASK, STOP)
     notebook.run(1)
     return notebook
 
@@ -75,6 +76,15 @@ def test_telemetry_draws_what_a_model_does(opened: Notebook):
     expect(chart.locator('polyline[points*="240.0,"]').first).to_be_attached()
     expect(telemetry.locator("figcaption").first).to_contain_text(re.compile("up to [1-9]"))
     expect(telemetry.get_by_role("img")).to_have_count(4)
+
+
+def test_telemetry_tells_nothing_of_a_model_that_left_before(opened: Notebook):
+    opened.run(4)
+    opened.run(2)
+    telemetry = opened.widget("ollmlx-telemetry")
+    chart = telemetry.get_by_role("img", name=re.compile("^Tokens a second: "))
+    expect(chart).to_have_attribute("aria-label", re.compile("^(?!.*echo)"))
+    expect(telemetry.locator("tbody tr").filter(has_text="echo:latest")).to_have_count(0)
 
 
 def test_what_was_saved_is_read_without_a_kernel(opened: Notebook):
