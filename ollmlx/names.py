@@ -1,7 +1,8 @@
 """What users call a model: `llama3.2:1b`, `hf.co/org/repo:Q4_K_M`, `mlx-community/X`,
 `./model.gguf`.
 
-Ollama's grammar is `[scheme://][host/][namespace/]model[:tag]`.  A name that starts with `/`, `./`,
+Ollama's grammar is `[scheme://][host/][namespace/]model[:tag]`, and the scheme means nothing: it is
+`insecure` that lets a registry be asked without TLS.  A name that starts with `/`, `./`,
 `../` or `~` is a path on this machine instead.
 """
 
@@ -26,7 +27,6 @@ class Name:
     namespace: str
     model: str
     tag: str
-    scheme: str = "https"
 
     @property
     def display(self) -> str:
@@ -56,14 +56,14 @@ def parse(text: str) -> Name:
         rest, _, tag = text.rpartition(":")
     given = rest.rsplit("/", 2)
     host, namespace, model = [*(HOST, NAMESPACE)[: 3 - len(given)], *given]
-    scheme, separator, address = host.partition("://")
+    _, separator, address = host.partition("://")
     if separator:
         host = address or HOST
     parts = (host, namespace, model, tag)
     patterns = (_HOST_PART, _NAMESPACE_PART, _MODEL_PART, _MODEL_PART)
     if not all(map(re.Pattern.fullmatch, patterns, parts)):
         raise InvalidName(name="{}/{}/{}:{}".format(*(part or "!MISSING!" for part in parts)))
-    return Name(host, namespace, model, tag, "http" if separator and scheme == "http" else "https")
+    return Name(host, namespace, model, tag)
 
 
 def _source(text: str) -> tuple[str, str]:

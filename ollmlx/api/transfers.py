@@ -310,7 +310,7 @@ async def _to_registry(engine: Engine, name: Name, insecure: bool, sizes: Sizes)
     manifest, data = found
     sizes.update({layer.digest: layer.size for layer in manifest.blobs})
     # Where nobody can be asked at all there is nothing to wait for, as there is when a chunk fails.
-    await ask(session, lambda: registry.has(manifest.config.digest))
+    await ask(session, lambda: registry.has(manifest.blobs[0].digest))
     for layer in manifest.blobs:
         async with aclosing(_sent_blob(engine, shelf, registry, layer)) as frames:
             async for frame in frames:

@@ -96,10 +96,9 @@ async def test_errors_have_ollamas_texts_and_places(client, registry, weights):
     assert (await pull(client, f"{registry.host}/me/tensors:1"))[-1] == {
         "error": "this model requires MLX support, but the MLX runtime is not available"
     }
-    got = await pull(client, f"http://{registry.host}/me/m:1", insecure=False)
-    assert got == [{"error": "insecure protocol http"}]
-    got = await pull(client, f"{registry.host}/me/m:1", insecure=False)
-    assert got[-1]["error"].endswith("http: server gave HTTP response to HTTPS client")
+    for scheme in ("", "https://", "http://"):
+        got = await pull(client, f"{scheme}{registry.host}/me/m:1", insecure=False)
+        assert got[-1]["error"].endswith("http: server gave HTTP response to HTTPS client")
     got = await pull(client, "127.0.0.1:1/library/nope")
     assert got[-1] == {
         "error": 'pull model manifest: Get "http://127.0.0.1:1/v2/library/nope/manifests/latest": '

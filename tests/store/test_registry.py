@@ -15,7 +15,7 @@ from ollmlx.store.ollama.blobs import Blobs
 from ollmlx.store.ollama.layers import PREFIX, Layer
 from ollmlx.store.transfer import keys
 from ollmlx.store.transfer.download import Download
-from ollmlx.store.transfer.registry import BlobSource, Insecure, NoSuchFile, Registry, Unauthorized
+from ollmlx.store.transfer.registry import BlobSource, NoSuchFile, Registry, Unauthorized
 from ollmlx.store.transfer.transport import HungUp, Session
 from ollmlx.store.transfer.upload import Upload
 from tests.misbehaving import Handler, misbehaving
@@ -112,11 +112,6 @@ def test_a_redirect_to_another_host_takes_no_token_along(server, key):
                 assert response.read() == b"weights"
     assert seen == [None, None]
     assert len(server.asked) == 1, "where the redirect led is remembered"
-
-
-def test_plain_http_wants_to_be_allowed(key):
-    with pytest.raises(Insecure, match=r"^insecure protocol http$"):
-        Registry(names.parse("http://example.org/me/m"), Session(), key=key)
 
 
 def test_no_proxy_stands_before_this_machine(server, key, monkeypatch):

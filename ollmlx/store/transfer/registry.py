@@ -28,11 +28,6 @@ USER_AGENT = f"ollama/0.12.0 ({platform.machine()} {platform.system().lower()}) 
 _FIELD = re.compile(r'\b(\w+)="([^"]*)"')
 
 
-class Insecure(OllmlxError):
-    def __init__(self) -> None:
-        super().__init__("insecure protocol http")
-
-
 class Unauthorized(OllmlxError):
     def __init__(self, reason: str = "unauthorized: access denied") -> None:
         super().__init__(reason)
@@ -54,14 +49,12 @@ class Registry:
     def __init__(
         self, name: Name, session: Session, insecure: bool = False, key: Path | None = None
     ):
-        """`insecure` speaks plain HTTP.  Raises `Insecure` for a name that wants it without."""
-        if name.scheme == "http" and not insecure:
-            raise Insecure
+        """`insecure` speaks plain HTTP."""
         self._name = name
         self._session = session
         self._key = key
         self._token = ""
-        scheme = "http" if insecure else name.scheme
+        scheme = "http" if insecure else "https"
         self._base = f"{scheme}://{name.host}/v2/{name.namespace}/{name.model}"
 
     def over(self, session: Session) -> "Registry":
