@@ -8,6 +8,7 @@ from typing import Any
 
 from ollmlx.errors import LoadFailed
 from ollmlx.gguf import Header, header
+from ollmlx.store.details import whole
 from ollmlx.store.model import Model
 
 # Bytes an element of the KV cache takes, block scales included.
@@ -48,21 +49,35 @@ def _shape(path: Path, _changed: int) -> tuple[int, int]:
 
 
 def _gguf_elements(found: Header) -> int:
+    def told(name: str, default: Any) -> Any:
+        """A number, and of heads maybe one for each layer."""
+        value = found.key(name, default)
+        several = isinstance(value, list) and "head_count" in name
+        if not all(isinstance(one, int) for one in (value if several else [value])):
+            raise TypeError(f"{found.arch}.{name} is {str(value)[:40]!r}")
+        return value
+
     if found.key("pooling_type") is not None:
         return 0
-    layers, heads = found.key("block_count", 0), found.key("attention.head_count", 1)
-    if rank := found.key("attention.kv_lora_rank"):  # compressed, whatever each head has of it
-        return int(layers * (2 * rank + found.key("rope.dimension_count", 0)))
-    kv_heads = found.key("attention.head_count_kv", heads)
+    layers, heads = told("block_count", 0), told("attention.head_count", 1)
+    if rank := told("attention.kv_lora_rank", 0):  # compressed, whatever each head has of it
+        return int(layers * (2 * rank + told("rope.dimension_count", 0)))
+    kv_heads = told("attention.head_count_kv", heads)
     most = max(heads) if isinstance(heads, list) else heads
-    width = found.key("embedding_length", 0) // (most or 1)
-    rows = found.key("attention.key_length", width) + found.key("attention.value_length", width)
+    width = told("embedding_length", 0) // (most or 1)
+    rows = told("attention.key_length", width) + told("attention.value_length", width)
     every = sum(kv_heads) if isinstance(kv_heads, list) else kv_heads * layers
     return int(every * rows)
 
 
 def _folder_elements(config: dict[str, Any]) -> int:
-    config = config.get("text_config") or config
-    layers, heads = config.get("num_hidden_layers") or 0, config.get("num_attention_heads") or 1
-    width = config.get("head_dim") or (config.get("hidden_size") or 0) // heads
-    return int(layers * (config.get("num_key_value_heads") or heads) * width * 2)
+    """What is no number counts for none: the engine refuses it, and says which."""
+    text = config.get("text_config")
+    config = text if isinstance(text, dict) and text else config
+
+    def told(name: str) -> int:
+        return whole(config.get(name))
+
+    heads = told("num_attention_heads") or 1
+    width = told("head_dim") or told("hidden_size") // heads
+    return told("num_hidden_layers") * (told("num_key_value_heads") or heads) * width * 2

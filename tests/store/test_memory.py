@@ -1,6 +1,9 @@
 """What a model needs of memory beside its weights."""
 
+import json
+import shutil
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,8 +50,16 @@ def test_a_file_that_lies_about_its_numbers_is_refused(tmp_path, lie):
     meta["llama.block_count"] = lie
     write_gguf(path := tmp_path / "m.gguf", meta, {"output.weight": np.zeros((2, 2), np.float32)})
     model = Library(Settings(models=tmp_path)).find(str(path))
-    with pytest.raises(LoadFailed, match="cannot tell"):
+    with pytest.raises(LoadFailed, match=r"cannot tell.*llama\.block_count"):
         needs(model, "f16")
+
+
+@pytest.mark.parametrize("name", ["num_hidden_layers", "head_dim", "text_config"])
+def test_a_folder_that_lies_is_left_to_the_engine_to_refuse(toy, tmp_path, name):
+    folder = Path(shutil.copytree(toy.mlx, tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {name: "x"}))
+    needs(Library(Settings(models=tmp_path)).find(str(folder)), "f16")
 
 
 def test_layers_by_the_thousand_million_are_reckoned_and_not_listed(tmp_path):
