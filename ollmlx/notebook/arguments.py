@@ -232,7 +232,7 @@ def find(name: str) -> Command:
             return command
     raise Misused(
         f"%ollmlx knows {', '.join(command.name for command in COMMANDS)}, not {name!r}; "
-        "%ollmlx help tells more"
+        "%ollmlx help tells more, and %%ollmlx asks a model what is below it"
     )
 
 

@@ -19,6 +19,8 @@ from ollmlx.servers import find
 
 # What Markdown would take for marks of its own in a name.
 _MARKS = re.compile(r"([\\`*_\[\]|~!]|^[#+-])", re.MULTILINE)
+_ABSENT = re.compile("model '.*' not found")
+_WHERE = "; %ollmlx list tells which are there, %ollmlx pull fetches others"
 _DOLLAR = "<span>&#36;</span>"
 """JupyterLab typesets what lies between two of `\\$`, too."""
 
@@ -33,7 +35,8 @@ def told_briefly() -> Iterator[None]:
     except OllmlxError as error:
         raise Failed(str(error)) from error
     except (ollama.ResponseError, ollama.RequestError) as error:
-        raise Failed(unwrapped(error.error)) from error
+        text = unwrapped(error.error)
+        raise Failed(text + _WHERE if _ABSENT.fullmatch(text) else text) from error
     except (ConnectionError, httpx.ConnectError) as error:
         # The ollama package's own words send people to ollama.com for a download.
         named = os.environ.get("OLLMLX_HOST", "")  # perhaps with a password, and notebooks are kept

@@ -45,7 +45,10 @@ def test_an_error_is_one_line_and_marks_the_cell_as_failed(
     reply, shown = run(kernel[1], "%%ollmlx missing\nHello")
     assert reply["status"] == "error"
     assert [m["content"]["traceback"] for m in shown if m["msg_type"] == "error"] == [
-        ["model 'missing' not found"]
+        [
+            "model 'missing' not found; "
+            "%ollmlx list tells which are there, %ollmlx pull fetches others"
+        ]
     ]
 
 
