@@ -128,7 +128,12 @@ def with_status(status: int, message: str) -> OllmlxError:
 
 
 def unwrapped(text: str) -> str:
-    """The message of an error that came as JSON, as engines word theirs; any other as it is."""
+    """The message of an error that came as JSON, as engines word theirs; any other as it is.
+
+    A page in its place is a proxy's, or a Jupyter server's whose address has been cut short.
+    """
+    if text.lstrip().lower().startswith(("<!doctype", "<html")):
+        return "a web page answers there, and no API; a Jupyter server has it below /ollama"
     try:
         return str(json.loads(text)["error"]["message"])
     except (ValueError, KeyError, TypeError):

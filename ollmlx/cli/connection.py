@@ -84,6 +84,9 @@ class Connection:
             if response.status_code == http.HTTPStatus.FORBIDDEN:  # without a text, as all of HEAD
                 wants = "a Jupyter server wants its token in OLLAMA_API_KEY"
                 raise Refused(f"{self.place} does not let us in: {wants}", response.status_code)
+            if response.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
+                below = f"a Jupyter server has it at {self.place}/ollama"
+                raise Refused(f"no Ollama API is at {self.place}; {below}", response.status_code)
             _check(response)
 
     def get(self, path: str) -> Document:

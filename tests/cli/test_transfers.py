@@ -70,6 +70,12 @@ def test_who_shows_a_jupyter_server_no_token_is_told_where_it_goes(scripted):
         run(["list"])
 
 
+def test_who_leaves_out_the_mount_of_a_jupyter_server_is_told_where_it_is(scripted):
+    scripted.statuses[""] = 405
+    with pytest.raises(OllmlxError, match=r"no Ollama API is at (.*); .* it at \1/ollama"):
+        run(["list"])
+
+
 @pytest.mark.parametrize(
     ("name", "place"),
     [

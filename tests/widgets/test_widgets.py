@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ollama import ChatResponse
+from ollama import ChatResponse, ResponseError
 
 from ollmlx import Chat, ModelManager, Telemetry, TokenView
 from ollmlx.client import UnknownOption
 from ollmlx.widgets.chat import NotInNotebook
 from ollmlx.widgets.tokens import NoLogprobs
-from ollmlx.widgets.widget import Said, Widget
+from ollmlx.widgets.widget import Said, Widget, words
 from tests.stand_in import StandIn, standing_in
 
 NOBODY = "http://127.0.0.1:9"
@@ -115,6 +115,11 @@ def test_an_error_within_json_is_told_without_its_braces(server: StandIn):
     page.ask(kind="ask", text="Hi", images=["iVBORw0KGgo="])
     assert page.kind("end")["reply"]["error"] == "no pictures"
     page.widget.close()
+
+
+def test_a_page_that_answers_in_the_place_of_the_api_is_not_shown():
+    told = words(ResponseError("\n<!DOCTYPE HTML>\n<html>…", 404))
+    assert told == "a web page answers there, and no API; a Jupyter server has it below /ollama"
 
 
 def test_without_a_server_a_chat_says_so():
