@@ -9,7 +9,7 @@ import pytest
 from llama_cpp import LLAMA_POOLING_TYPE_MEAN, Llama, llama_cpp
 from numpy.typing import NDArray
 
-from ollmlx.engine.jobs import Embed, Generate
+from ollmlx.engine.jobs import Embed, Embedded, Generate
 from ollmlx.engine.llama.backend import LlamaCppBackend
 from tests.engine.answers import GREEDY, answer, drive
 from tests.toy import ToyModels
@@ -149,8 +149,37 @@ def test_a_cache_that_has_no_memory_fails_its_texts_and_no_others(
     # A machine without memory would fail other tests.
     monkeypatch.setattr(llama_cpp, "llama_init_from_model", lambda *_: None)
     backend.embed(Embed(1, [[5] * 9]))
-    failed = drive(backend)[1].failed
-    assert failed is not None
-    assert failed.status == 500
+    backend.embed(Embed(2, [[]]))
+    for answered in drive(backend).values():
+        assert answered.failed is not None
+        assert answered.failed.status == 500
     monkeypatch.setattr(llama_cpp, "llama_init_from_model", made)
     assert vectors(backend, [[5] * 9]).any()
+
+
+def test_a_long_text_is_read_in_pieces_beside_an_answer_that_is_written(
+    opened: Open, toy: ToyModels
+) -> None:
+    backend = opened(toy.gguf, num_ctx=2048)
+    alone = vectors(backend, [[5] * 1000])
+    backend.submit(Generate(1, [5, 6], 1000, GREEDY))
+    backend.step()
+    backend.embed(Embed(2, [[5] * 1000]))
+    steps, embedded = 0, list[Embedded]()
+    while not embedded:
+        backend._pace.cost = 1.0  # a slow machine
+        embedded = [event for event in backend.step() if isinstance(event, Embedded)]
+        steps += 1
+    assert steps == 1000 // 64 + 1
+    assert np.allclose(np.frombuffer(embedded[0].vectors, "<f4"), alone[0], atol=5e-3)
+
+
+def test_an_embedding_models_threads_follow_what_its_steps_took(
+    opened: Open, toy_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, used = opened(toy_bert), list[int]()
+    # How many threads are best, another machine would say otherwise.
+    monkeypatch.setattr(backend._threads, "choose", lambda tokens: 3)
+    monkeypatch.setattr(llama_cpp, "llama_set_n_threads", lambda *counts: used.append(counts[1]))
+    vectors(backend, [[5] * 9])
+    assert used == [3]

@@ -129,6 +129,7 @@ def test_a_machine_that_is_busy_from_the_start_is_joined_with_one_thread() -> No
     assert Threads(8, free=lambda _: 0.2).choose(1) == 1
     assert Threads(8, free=lambda _: 7.6).choose(1) == 8
     assert Threads(8, fixed=6, free=lambda _: 0.2).choose(1) == 6
+    assert Threads(8, fixed=10**8).choose(1) == 512  # more abort llama.cpp
 
 
 def test_what_this_process_takes_counts_as_free() -> None:

@@ -36,6 +36,7 @@ class LlamaCppBackend:
         self._threads = Threads(available_cores(), options.num_thread, free)
         trained: int = llama.llama_model_n_ctx_train(self._model.handle)
         self._num_ctx = min(options.num_ctx, trained) if trained > 0 else options.num_ctx
+        self._pace = Pace()
         self._context: Context | None = None
         self._scheduler: Scheduler | None = None
         self._embedder: Embedder | None = None
@@ -94,10 +95,11 @@ class LlamaCppBackend:
     def step(self) -> list[Delta | Embedded | Failed]:
         events: list[Delta | Embedded | Failed] = [*self._failed]
         self._failed.clear()
-        if self._scheduler and self._scheduler.busy:
+        writing = self._scheduler is not None and self._scheduler.busy
+        if self._scheduler and writing:
             events += self._scheduler.step()
         if self._embedder and self._embedder.busy:
-            events += self._embedder.step()
+            events += self._embedder.step(self._pace.chunk if writing else None)
         return events
 
     @property
@@ -153,14 +155,14 @@ class LlamaCppBackend:
             params.swa_full = False
 
         context = self._context = Context(self._model, self._options, adjust)
-        cache = Cache(self._model, context, slots, cells, Pace(), in_order)
+        cache = Cache(self._model, context, slots, cells, self._pace, in_order)
         self._scheduler = Scheduler(
             self._model, context, cache, self._threads, self._num_ctx, self._media
         )
         return cache.can_shift
 
     def _open_embedder(self) -> Embedder:
-        return Embedder(self._model, self._options, self._num_ctx, self._threads.settled)
+        return Embedder(self._model, self._options, self._num_ctx, self._threads)
 
     def _describe(self, can_shift: bool) -> ModelInfo:
         model = self._model

@@ -8,6 +8,7 @@ that writes, it comes beside that of its answers: it is as large as the texts at
 a large one goes with them.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from ollmlx.engine.llama.batch import Batch
 from ollmlx.engine.llama.context import Context
 from ollmlx.engine.llama.log import log
 from ollmlx.engine.llama.model import Model
+from ollmlx.engine.llama.threads import Threads
 from ollmlx.errors import LoadFailed
 
 _TEXTS = 32
@@ -65,7 +67,7 @@ class _Share:
 class Embedder:
     """The embed jobs of one model.  Raises `LoadFailed` where its context cannot be made."""
 
-    def __init__(self, model: Model, options: LoadOptions, num_ctx: int, threads: int) -> None:
+    def __init__(self, model: Model, options: LoadOptions, num_ctx: int, threads: Threads) -> None:
         self._model, self._options, self._threads = model, options, threads
         self._pooling = model.pooling or llama.LLAMA_POOLING_TYPE_MEAN
         self._whole = not model.causal or self._pooling == llama.LLAMA_POOLING_TYPE_RANK
@@ -97,16 +99,17 @@ class Embedder:
         for work in [work for work in self._work if work.job.id == job_id]:
             self._drop(work)
 
-    def step(self) -> list[Embedded | Failed]:
-        """Compute one batch of the texts that wait."""
+    def step(self, most: int | None = None) -> list[Embedded | Failed]:
+        """Compute one batch of the texts that wait, of so many tokens at most."""
         try:
             context = self._grown()
         except LoadFailed as error:
-            return self._fail(list(self._left()), str(error))
-        shares = self._fill()
-        if shares and (status := context.decode(self._batch)):
+            return self._fail(list(self._work), str(error))
+        shares = self._fill(most or self._size)
+        if shares and (status := self._decode(context)):
             reason = f"llama_decode failed ({status}): {log().errors()}"
-            return self._fail([share.text for share in shares], reason)
+            texts = [share.text for share in shares]
+            return self._fail([w for w in self._work if any(t in texts for t in w.texts)], reason)
         for share in shares:
             self._collect(share, context)
         finished = [work for work in self._work if work.done]
@@ -152,7 +155,7 @@ class Embedder:
             params.n_ctx = cells
             params.n_batch = params.n_ubatch = size
             params.n_seq_max = _TEXTS
-            params.n_threads = params.n_threads_batch = self._threads
+            params.n_threads = params.n_threads_batch = self._threads.settled
             params.pooling_type = self._pooling if self._whole else llama.LLAMA_POOLING_TYPE_NONE
 
         self._context = Context(self._model, self._options, adjust)
@@ -164,11 +167,21 @@ class Embedder:
             self._context.close()
         self._context, self._cells = None, 0
 
-    def _fill(self) -> list[_Share]:
+    def _decode(self, context: Context) -> int:
+        tokens, threads = self._batch.size, self._threads
+        # Of a model that writes, its answers' steps tell how many: they cost less a token.
+        context.use_threads(threads.choose(tokens) if self._made_to_embed else threads.settled)
+        started = time.perf_counter()
+        status = context.decode(self._batch)
+        if self._made_to_embed:
+            threads.note(tokens, time.perf_counter() - started)
+        return status
+
+    def _fill(self, most: int) -> list[_Share]:
         self._batch.clear()
         shares: list[_Share] = []
         for text, needed in zip(self._left(), self._needed(), strict=False):
-            size = min(text.left, self._batch.room)
+            size = min(text.left, self._batch.room, most - self._batch.size)
             if not size or (self._whole and size < text.left) or not self._free:
                 break
             if needed > self._cells:
@@ -213,8 +226,7 @@ class Embedder:
         vectors = b"".join(text.vector.astype("<f4").tobytes() for text in work.texts)
         return Embedded(work.job.id, self._dimensions, vectors)
 
-    def _fail(self, texts: list[_Text], reason: str) -> list[Embedded | Failed]:
-        failed = [work for work in self._work if any(text in texts for text in work.texts)]
+    def _fail(self, failed: list[_Work], reason: str) -> list[Embedded | Failed]:
         for work in failed:
             self._drop(work)
         return [Failed(work.job.id, reason) for work in failed]

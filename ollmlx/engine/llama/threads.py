@@ -27,6 +27,8 @@ _SAMPLES, _LONG = 3, 1.0
 """Steps that a comparison needs, unless they take so many seconds that one must do."""
 _FAR_BETTER, _BETTER, _WORSE = 0.6, 0.93, 1.4
 _DEFAULT_CHUNK = 64
+_MOST = 512
+"""Threads: GGML_MAX_N_THREADS.  llama.cpp takes memory for each, and aborts without it."""
 
 
 def available_cores(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -85,7 +87,7 @@ class Threads:
         """`fixed` above 0 is the user's own number, never changed; `free` is how many cores other
         programs left since it was last asked, over which time this server worked so long."""
         ladder = {1, cores // 4, cores // 2, cores * 3 // 4, cores - 1, cores}
-        self._ladder = [fixed] if fixed > 0 else sorted(n for n in ladder if n > 0)
+        self._ladder = [min(fixed, _MOST)] if fixed > 0 else sorted(n for n in ladder if n > 0)
         self._free = free
         room = (free(math.inf) or 0.0) + 0.5
         within = [rung for rung, n in enumerate(self._ladder) if n <= max(room, 1)]
