@@ -41,6 +41,8 @@ class Manager {
     const minute = ({ expires_at }) => (expires_at ? until(expires_at) : "");
     this.running = new Rows("Running models", "name", (model) => this.runningRow(model), "No model is loaded.", minute);
     this.jobs = new Rows("Jobs", "id", (job, row) => this.jobRow(job, row), "Nothing is on its way.");
+    this.tidy = button("Remove all that are done", () => this.done.forEach((job) => this.server.cancel(job)));
+    this.tidy.hidden = true;
     this.installed = new Rows(
       "Installed models",
       "name",
@@ -54,7 +56,7 @@ class Manager {
     const copy = button("Copy endpoint", () => this.copy(), { label: "Copy the address for other programs" });
     this.sections = [
       section("Running", this.running.element, this.running.empty),
-      section("Downloads and conversions", this.jobs.element, this.jobs.empty),
+      section("Downloads and conversions", h("div", { class: "ollmlx-many" }, this.jobs.element), this.jobs.empty, this.tidy),
       section("Installed", h("div", { class: "ollmlx-many" }, this.installed.element), this.installed.empty),
       section("Find models", this.searching(), this.hub, h("div", { class: "ollmlx-many" }, this.found.element)),
     ];
@@ -86,6 +88,7 @@ class Manager {
     this.tables[event.type].take(event);
     this.running.show(this.tables.running.all);
     this.jobs.show(this.tables.jobs.all.sort((one, other) => other.created_at.localeCompare(one.created_at)));
+    this.tidy.hidden = this.done.length < 2;
     this.installed.show(this.models);
     if (event.type === "jobs") return;
     const resident = this.tables.running.all.map(({ name, status }) => `${name} ${status}`).join();
@@ -138,6 +141,10 @@ class Manager {
       this.installed.show(this.models);
     }
     this.estimating = false;
+  }
+
+  get done() {
+    return this.tables.jobs.all.filter(({ status }) => status === "done");
   }
 
   get models() {
