@@ -281,6 +281,17 @@ def test_a_table_is_held_against_the_same_questions_in_a_loop():
 # -- grammars --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["gguf", "mlx"])
+def test_answers_of_a_format_are_held_against_free_ones(toy: ToyModels, kind: str, no_models):
+    work = Work([2], tokens=6, prompt_tokens=20, rounds=1, key="test")
+    outcome = against.grammars(str(getattr(toy, kind)), 1, 0.8, work, quietly)
+    assert not outcome.failures
+    names = [result.name for result in outcome.results]
+    assert names == ["free text", "one long text", "records"]
+    assert [result.medians.tokens for result in outcome.results] == [12, 12, 12]
+    assert [bar.what.partition(":")[0] for bar in outcome.bars] == names[1:]
+
+
 def test_a_grammar_is_held_against_choosing_without_one():
     outcome = masks.masks(3000, 10_000, 2, lambda _: None)
     costs = outcome.results[0]

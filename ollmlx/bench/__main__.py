@@ -59,6 +59,9 @@ def _measure(options: argparse.Namespace) -> Outcome:
             return against.overhead(options.model, options.threads, _work(options), _tell)
         case "bare":
             return against.bare(options.model, options.threads, _work(options), _tell)
+        case "grammars":
+            heat = options.temperature
+            return against.grammars(options.model, options.threads, heat, _work(options), _tell)
         case "masks":
             return masks.masks(options.vocabulary, options.step, options.rounds, _tell)
         case "rows":

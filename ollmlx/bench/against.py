@@ -9,6 +9,17 @@ from ollmlx.bench.report import Bar, Outcome, contest_failures, contest_table
 from ollmlx.bench.served import Served
 
 OVERHEAD, LEAST = 0.05, 0.95
+_NAME = {"type": "string", "minLength": 20}
+_RECORD = {
+    "type": "object",
+    "properties": {"name": _NAME, "mood": {"enum": ["happy", "angry"]}, "age": {"type": "integer"}},
+    "required": ["name", "mood", "age"],
+}
+_FORMATS = {
+    "one long text": {"type": "string", "minLength": 100_000},
+    "records": {"type": "array", "items": _RECORD, "minItems": 1000},
+}
+"""Longer than any answer here, so that all write as much as without them."""
 
 
 def streams(endpoints: Sequence[Endpoint], work: Work, tell: Tell) -> Outcome:
@@ -45,6 +56,21 @@ def bare(model: str, threads: int, work: Work, tell: Tell) -> Outcome:
             at_most=False,
         )
         for result in _others(results)
+    ]
+    return Outcome(results, contest_table(results), bars, contest_failures(results))
+
+
+def grammars(model: str, threads: int, temperature: float, work: Work, tell: Tell) -> Outcome:
+    """Answers of a format against free ones, by one backend in this process."""
+    tell("loading the model in this process")
+    with engines.in_process(model, max(work.streams), threads) as engine:
+        formats = {"free text": "", **_FORMATS}
+        asked = [engine.under(name, format, temperature) for name, format in formats.items()]
+        results = hold(asked, work, tell)
+    bars = [
+        Bar(f"{result.name}: added to a step, {result.streams} streams", added - 1, OVERHEAD)
+        for result in _others(results)
+        if (added := result.ratios.get("step"))
     ]
     return Outcome(results, contest_table(results), bars, contest_failures(results))
 

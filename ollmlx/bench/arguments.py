@@ -19,6 +19,7 @@ _MEASURES = {
     "stall": "what a long prompt does to streams that run",
     "overhead": "our server against its own backend in this process",
     "bare": "our server against bare mlx-lm or llama.cpp",
+    "grammars": "answers of a format against free ones, by an installed model in this process",
     "masks": "what a grammar adds to the choice of a token",
     "rows": "a table by ollmlx.map, against a loop over the plain client",
     "lag": "event-loop lag of a Jupyter server while it streams",
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         ],
         "overhead": [_model(), _load(), _threads()],
         "bare": [_model(), _load(), _threads()],
+        "grammars": [_model(), _load(), _threads(), _heat()],
         "masks": [
             *(_rounds(), _sized("--vocabulary", 128_256, "tokens that the model knows")),
             _sized("--step", 10_000, "microseconds that the device takes for a token"),
@@ -142,6 +144,13 @@ def _threads() -> argparse.ArgumentParser:
     group = _group()
     words = "threads of llama.cpp on both sides (what each chooses)"
     group.add_argument("--threads", type=_positive, default=0, help=words)
+    return group
+
+
+def _heat() -> argparse.ArgumentParser:
+    group = _group()
+    words = "0 is greedy, and what draws tokens is above (0)"
+    group.add_argument("--temperature", type=float, default=0.0, help=words)
     return group
 
 

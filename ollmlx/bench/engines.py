@@ -4,6 +4,7 @@
 themselves, with nothing of ours around them: no stop texts, no prefix cache, no cancelling.
 """
 
+import copy
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
@@ -18,7 +19,7 @@ class BareEngine(Contestant, Protocol):
     def close(self) -> None: ...
 
 
-def in_process(model: str, slots: int, threads: int) -> AbstractContextManager[BareEngine]:
+def in_process(model: str, slots: int, threads: int) -> AbstractContextManager["InProcess"]:
     """Our backend for an installed model.  Raises what loading it raises."""
     return closing(InProcess(*_locate(model), slots, threads))
 
@@ -73,6 +74,15 @@ class InProcess:
         self.name = "in process"
         options = LoadOptions(num_ctx=_window(), num_parallel=slots, num_thread=threads)
         self._backend = load(kind, path, options, lambda fraction: None)
+        self._temperature, self._grammar = 0.0, ""
+
+    def under(self, name: str, format: Any, temperature: float) -> "InProcess":
+        """The same backend, asked for answers of a format.  Raises as `from_format` does."""
+        from ollmlx.engine.formats import from_format
+
+        other = copy.copy(self)
+        other.name, other._temperature, other._grammar = name, temperature, from_format(format)
+        return other
 
     def cpu_seconds(self) -> float:
         return time.process_time()
@@ -83,11 +93,11 @@ class InProcess:
     def run(self, prompts: Sequence[str], tokens: int) -> list[Timeline]:
         from ollmlx.engine.jobs import Delta, Failed, Generate, Sampling
 
-        watch = _Stopwatch(len(prompts))
+        watch, sampling = _Stopwatch(len(prompts)), Sampling(temperature=self._temperature)
         read = [self._backend.tokenize(prompt, True) for prompt in prompts]
         for stream, prompt in enumerate(read):
-            greedy = Sampling(temperature=0)
-            self._backend.submit(Generate(stream, prompt, max_tokens=tokens, sampling=greedy))
+            job = Generate(stream, prompt, tokens, sampling, grammar=self._grammar)
+            self._backend.submit(job)
         while self._backend.busy:
             for event in self._backend.step():
                 if isinstance(event, Failed):
