@@ -114,3 +114,17 @@ def test_texts_named_thousands_of_times_are_not_read_as_often(
     store.add(NAME, {}, ("model", weights), *[text] * 5000)
     with pytest.raises(BadManifest, match="longer than"):
         library.find("m")
+
+
+def test_a_model_is_read_anew_when_a_file_of_it_changes(
+    library: Library, store: OllamaFolder, weights: bytes
+) -> None:
+    for system in ("one", "two"):
+        store.add(NAME, {}, ("model", weights), ("system", system.encode()))
+        assert [library.find("m").system for _ in range(2)] == [system] * 2
+    model = library.find("m")
+    assert library.find("m") is model
+    Path(model.path).unlink()
+    with pytest.raises(BadManifest, match="is missing"):
+        library.find("m")
+    assert library.list() == []

@@ -6,6 +6,7 @@ Writing is in `shelf`.
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,9 +24,16 @@ from ollmlx.store.weights import Weights, with_projectors
 from ollmlx.wire.native import Message, ModelDetails
 
 T = TypeVar("T")
+_Stamp = tuple[int, int, int]
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 MOST_MANIFEST_BYTES = 4 << 20
 """Far above any real one: a model of single tensors has some thousand layers."""
+
+
+_MOST_KEPT = 2048
+"""Models that are remembered: some kilobytes each, licenses included."""
+_LONGEST_KEPT = 1 << 18
+"""Characters of a model's texts; a stranger's may be anything."""
 
 
 class BadManifest(LoadFailed):
@@ -55,6 +63,20 @@ class _Parts:
         return read_bytes(path).decode("utf-8", "replace") if path else ""
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A model as it was read, and the files that it was read of, its manifest first."""
+
+    files: list[Path]
+    stamps: list[_Stamp]
+    model: Model
+
+
+def _stamp(path: Path) -> _Stamp:
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 def blob(blobs: Path, digest: str) -> Path:
     """Where the content with this digest lies.  Raises `BadManifest` when it is no digest."""
     match = _DIGEST.fullmatch(digest)
@@ -70,6 +92,7 @@ class OllamaStore:
         self._manifests = root / "manifests"
         self._blobs = root / "blobs"
         self._weights = weights
+        self._kept: dict[tuple[Name, Path], _Kept] = {}
 
     def entries(self) -> Iterator[tuple[Name, Path]]:
         """Names and the files of their manifests."""
@@ -81,15 +104,37 @@ class OllamaStore:
         return self.read(*entry) if entry else None
 
     def read(self, name: Name, path: Path) -> Model:
-        """Raises `BadManifest`, `BadGguf`, `NotHere` or `OSError`."""
+        """What it was the last time, unless a file of it has changed since.
+
+        Raises `BadManifest`, `BadGguf`, `NotHere` or `OSError`.
+        """
+        kept = self._kept.get((name, path))
+        with suppress(OSError):
+            if kept and kept.stamps == [_stamp(file) for file in kept.files]:
+                return kept.model
+        began = _stamp(path)
         data = read_bytes(path, MOST_MANIFEST_BYTES)
         try:
-            return self._model(name, path, data)
+            model = self._model(name, path, data)
+            self._keep(name, path, began, decode(data, path, Manifest), model)
+            return model
         except BadDocument as error:
             raise BadManifest(f"the manifest of {name.display} is damaged: {error}") from error
         except FileNotFoundError as error:
             missing = f"the blob {Path(str(error.filename)).name} of {name.display} is missing"
             raise BadManifest(missing) from error
+
+    def _keep(
+        self, name: Name, path: Path, began: _Stamp, manifest: Manifest, model: Model
+    ) -> None:
+        if sum(map(len, (model.template, model.system, *model.licenses))) > _LONGEST_KEPT:
+            return
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        with suppress(OSError, BadManifest):  # layers that nothing reads need not be there
+            blobs = [blob(self._blobs, layer.digest) for layer in manifest.blobs]
+            stamps = [began, *map(_stamp, blobs)]
+            self._kept[name, path] = _Kept([path, *blobs], stamps, model)
 
     def _model(self, name: Name, path: Path, data: bytes) -> Model:
         manifest = decode(data, path, Manifest)
