@@ -79,7 +79,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_OF_CLIENT, "map"})
+    """What Tab offers: not what this module itself imports."""
+    return sorted({*__all__, *_OF_CLIENT, "map", "__doc__", "__version__"})
 
 
 def register_accessors() -> None:

@@ -28,6 +28,7 @@ def _one(*names: str, help: str, completes: str = "", **how: Any) -> Argument:
     return Argument(names, help, completes, how)
 
 
+BITS = ("q4_0", "q4_K_M", "q5_K_M", "q6_K", "q8_0", "int4", "int8", "mxfp4", "mixed_4_6")
 THINKING = ("true", "false", "low", "medium", "high", "max")
 
 MODEL = _one("model", help="an installed model", completes="model")
@@ -150,7 +151,7 @@ COMMANDS = (
         *("quantize", "make a smaller model of one", "changing:quantize"),
         (
             MODEL,
-            _one("level", help="for example q4_K_M, or int4 for MLX models"),
+            _one("level", help="for example q4_K_M, or int4 for MLX models", completes="bits"),
             _one("target", nargs="?", help="name of the new one (MODEL-LEVEL)"),
         ),
     ),

@@ -11,7 +11,7 @@ from IPython.core.completer import (
 from IPython.core.interactiveshell import InteractiveShell
 
 from ollmlx.errors import OllmlxError
-from ollmlx.notebook.arguments import CELL, COMMANDS, THINKING, Argument
+from ollmlx.notebook.arguments import BITS, CELL, COMMANDS, THINKING, Argument
 
 _PATIENCE_SECONDS = 2.0
 _LINE, _CELL = "%ollmlx", "%%ollmlx"
@@ -74,14 +74,16 @@ def _for_arguments(
     if last and last.how.get("action") != "store_true":
         return _values(last.completes, variables)
     flags = [name for a in arguments if a.flag for name in a.names if name.startswith("--")]
-    first = next((a for a in arguments if not a.flag), None)
-    return [*flags, "--help", *(_values(first.completes, variables) if first else [])]
+    kinds = [a.completes for a in arguments if not a.flag]
+    return [*flags, "--help", *(word for kind in kinds for word in _values(kind, variables))]
 
 
 def _values(kind: str, variables: Iterable[str]) -> list[str]:
     if kind in ("variable", "shape"):
         names = [name for name in variables if not name.startswith("_")]
         return [*names, "json"] if kind == "shape" else names
+    if kind == "bits":
+        return list(BITS)
     return _models() if kind == "model" else []
 
 

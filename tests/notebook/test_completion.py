@@ -23,6 +23,7 @@ def pressed(shell: InteractiveShell, line: str) -> list[str]:
         ("help ser", ["serve"]),
         ("show --m", ["--modelfile"]),
         ("list --out fr", ["frame"]),
+        ("quantize m q8", ["q8_0"]),
         ("status x", []),
         ("nothing ", []),
     ],
