@@ -12,6 +12,7 @@ import psutil
 
 from ollmlx.api.answers import Answer, Whole
 from ollmlx.api.engine import Engine
+from ollmlx.engine import fit
 from ollmlx.engine.counters import Counters
 from ollmlx.engine.pool import Resident
 from ollmlx.wire import live
@@ -30,10 +31,10 @@ async def metrics(engine: Engine, _: str) -> Answer:
 
 def measured(engine: Engine) -> live.Telemetry:
     """Any thread may call it."""
-    memory = psutil.virtual_memory()
+    total, free = fit.memory()
     counted = list(engine.pool.counters.items())
     models = [_measured(counters, engine.pool.resident(path)) for path, counters in counted]
-    return live.Telemetry(models, engine.pool.waiting, memory.total, memory.available)
+    return live.Telemetry(models, engine.pool.waiting, total, free)
 
 
 def _measured(counters: Counters, resident: Resident | None) -> live.ModelTelemetry:

@@ -8,11 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from ollmlx.convert.blocks import Floats
 from ollmlx.convert.refusals import NotConvertible
 from ollmlx.convert.subprocesses import progress
+from ollmlx.engine.fit import free_memory
 from ollmlx.store.changes import weight_bytes
 
 _ENGINES = {"gguf": "llama_cpp", "mlx": "mlx_lm"}
@@ -43,7 +43,7 @@ async def difference(original: Path, converted: Path) -> Difference | None:
     formats = [("mlx" if path.is_dir() else "gguf", path) for path in (original, converted)]
     if any(find_spec(_ENGINES[kind]) is None for kind, _ in formats):
         return None
-    if max(map(weight_bytes, (original, converted))) > psutil.virtual_memory().available:
+    if max(map(weight_bytes, (original, converted))) > free_memory():
         return None
     ids: list[int] = []
     with tempfile.TemporaryDirectory(prefix="ollmlx-probe-") as folder:

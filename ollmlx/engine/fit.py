@@ -30,12 +30,40 @@ _BUILDS = {
     "gguf": ("llama_cpp", "llama_cpp/lib/*ggml-cpu*", "llama_cpp/lib/*ggml-[cv]u*"),
     "mlx": ("mlx", "mlx_cpu*", "mlx_cuda*"),
 }
+# Of Linux's control groups, their second version and their first.
+_LIMITS = (
+    ("", "memory.max", "memory.current", ""),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+)
 _SHORT = re.compile("alloc|(out of|insufficient) memory", re.IGNORECASE)
 
 
+def memory(groups: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
+    """Bytes of the machine's memory, and those of them that can be taken without making it swap.
+
+    A container's limit counts as the machine's: who goes beyond it is killed.
+    """
+    machine = psutil.virtual_memory()
+    total, free = machine.total, machine.available
+    for group, limit_file, used_file, whole in _LIMITS:
+        limit, used = (_number(groups / group / name) for name in (limit_file, used_file))
+        if limit and used:
+            stat = (groups / group / "memory.stat").read_text()
+            files = re.findall(rf"^{whole}(?:in)?active_file (\d+)", stat, re.MULTILINE)
+            cached = sum(map(int, files))  # it is given up before anybody is killed
+            total, free = min(total, limit), min(free, max(0, limit - used + cached))
+    return total, free
+
+
+def _number(file: Path) -> int:
+    """0 where there is none: `max` is no limit."""
+    text = file.read_text().strip() if file.is_file() else ""
+    return int(text) if text.isdecimal() else 0
+
+
 def free_memory() -> int:
-    """Bytes a new model could take without making the machine swap."""
-    return psutil.virtual_memory().available  # type: ignore[no-any-return]  # psutil has no types
+    """Bytes a new model could take."""
+    return memory()[1]
 
 
 @functools.cache

@@ -204,6 +204,24 @@ def test_parallel_sequences_take_a_modest_part_of_memory():
     assert [fit.parallel(cache, 1000, 32) for cache in (0, 7, 8, 10**9)] == [32, 32, 16, 1]
 
 
+@pytest.mark.parametrize(
+    ("group", "limit", "used", "whole"),
+    [
+        ("", "memory.max", "memory.current", ""),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    ],
+)
+def test_a_containers_limit_counts_as_the_machines_memory(tmp_path, group, limit, used, whole):
+    (tmp_path / group).mkdir(exist_ok=True)
+    (tmp_path / group / limit).write_text("max\n")
+    (tmp_path / group / used).write_text("700000\n")
+    stat = f"anon 9\n{whole}inactive_file 50000\n{whole}active_file 25000\n"
+    (tmp_path / group / "memory.stat").write_text(stat)
+    assert fit.memory(tmp_path)[0] == psutil.virtual_memory().total
+    (tmp_path / group / limit).write_text("1000000\n")
+    assert fit.memory(tmp_path) == (1_000_000, 375_000)
+
+
 def test_sequences_that_share_a_cache_need_not_be_few(monkeypatch):
     window, weights = 4096, 10 * fit.GIB
     monkeypatch.setattr(fit, "free_memory", lambda: 18 * fit.GIB)

@@ -14,11 +14,11 @@ from itertools import compress, count
 from operator import ne
 
 import numpy as np
-import psutil
 from llama_cpp import llama_cpp as llama
 from numpy.typing import NDArray
 
 from ollmlx.engine import media
+from ollmlx.engine.fit import free_memory, memory
 from ollmlx.engine.llama.context import Context
 
 _LEFT_FREE = 1 << 30
@@ -81,7 +81,7 @@ class Parking:
         ]
         while self.parked and not self._has_room(size, len(held.tokens)):
             self.parked.remove(min(self.parked, key=lambda one: one.last_use))
-        if psutil.virtual_memory().available < size + _LEFT_FREE:
+        if free_memory() < size + _LEFT_FREE:
             return  # it is only to save work
         state = np.empty(size, np.uint8)
         if llama.llama_state_seq_get_data(self._context, _bytes(state), size, sequence_id) != size:
@@ -93,13 +93,13 @@ class Parking:
 
     def _has_room(self, size: int, tokens: int) -> bool:
         """Whether another copy may come beside those that are there."""
-        memory = psutil.virtual_memory()
+        total, free = memory()
         taken = sum(len(one.state) for one in self.parked)
         return (
             len(self.parked) < _MOST
             and tokens + sum(len(one.tokens) for one in self.parked) <= self._room
-            and taken + size <= memory.total // _SHARE
-            and memory.available >= size + _LEFT_FREE
+            and taken + size <= total // _SHARE
+            and free >= size + _LEFT_FREE
         )
 
     def bring_back(self, parked: Parked, sequence_id: int) -> bool:
