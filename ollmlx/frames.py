@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tornado import web
 
@@ -73,7 +74,7 @@ Frame = Head | bytes
 class StreamingHandler(web.RequestHandler):
     """Writes an answer as it comes; pieces that come at once leave together."""
 
-    _leaving = False
+    _leaving = _ends_with_close = False
 
     def write_piece(self, piece: bytes) -> None:
         self.write(piece)
@@ -81,9 +82,22 @@ class StreamingHandler(web.RequestHandler):
         # A whole answer is left to the end, where its length is known.
         if streams and not self._leaving:
             self._leaving = True
+            if self.request.version == "HTTP/1.0":
+                # No chunks, no length: nothing but the connection's end is the end of the answer,
+                # and tornado would keep it for a client that asks for that.
+                self.request.headers["Connection"] = "close"
+                self.set_header("Connection", "close")
+                self._ends_with_close = True
             asyncio.get_running_loop().call_soon(self._leave)
 
     def _leave(self) -> None:
         self._leaving = False
         if not self._finished:
             self.flush()
+
+    def finish(self, chunk: Any = None) -> "asyncio.Future[None]":
+        sent = super().finish(chunk)
+        if self._ends_with_close:
+            connection: Any = self.request.connection
+            sent.add_done_callback(lambda _: connection.close())
+        return sent

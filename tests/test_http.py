@@ -442,6 +442,21 @@ async def test_requests_sent_at_once_over_one_connection_are_answered_in_turn(ur
     assert answers.rindex(b'"done":true') < answers.index(b'"version"')
 
 
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/responses"])
+async def test_a_stream_to_a_client_of_http_1_0_ends_with_the_connection(url, path):
+    body = json.dumps({"model": "echo", "prompt": "hey", "input": "hey", "stream": True}).encode()
+    head = f"POST {path} HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: {len(body)}\r\n\r\n"
+    where = httpx.URL(url)
+    reader, writer = await asyncio.open_connection(where.host, where.port)
+    writer.write(head.encode() + body)
+    async with asyncio.timeout(10):
+        answer = (await reader.read()).lower()
+    writer.close()
+    assert b"connection: close" in answer
+    assert b"keep-alive" not in answer
+    assert answer.count(b"done") + answer.count(b"completed") > 1
+
+
 async def test_a_picture_on_a_strangers_page_has_nobody_asked(client):
     afar = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}
     asked = {"model": "http://127.0.0.1:1/a/b", "insecure": "true"}
