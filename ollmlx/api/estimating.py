@@ -32,6 +32,8 @@ async def estimate(engine: Engine, request: live.EstimateRequest) -> Answer:
     """The same sums as a load does."""
     if not request.model.strip():
         raise BadRequest("model is required")
+    if min(request.num_ctx, request.num_parallel) < 0:
+        raise BadRequest("num_ctx and num_parallel must not be negative")
     try:
         subject = await _installed(engine, request)
     except NotFound:

@@ -81,6 +81,7 @@ async def test_an_estimate_of_what_is_not_here_asks_the_hub(client, hub):
         ({}, 400, "model is required"),
         ({"model": "/no/such.gguf"}, 404, "model '/no/such.gguf' not found"),
         ({"model": "a b"}, 400, "invalid model name"),
+        ({"model": "m", "num_parallel": -3}, 400, "num_ctx and num_parallel must not be negative"),
     ],
 )
 async def test_what_cannot_be_estimated_is_said(client, asked, status, error):
