@@ -28,6 +28,9 @@ from ollmlx.errors import LoadFailed
 
 _TEXTS = 32
 """Texts in one batch at most."""
+_KEPT = 128
+"""Tokens of a cache that stays between texts: with outputs for as many, which llama.cpp makes for
+the whole vocabulary, it is within what a model is reckoned to take beside weights and cache."""
 
 
 class _Text:
@@ -115,7 +118,7 @@ class Embedder:
         finished = [work for work in self._work if work.done]
         for work in finished:
             self._work.remove(work)
-        if not self._work and self._cells > max(self._least, self._size):
+        if not (self._work or self._made_to_embed) and self._cells > _KEPT:
             self._give_back()
         return [self._embedded(work) for work in finished]
 
