@@ -5,11 +5,12 @@ token.
 import asyncio
 import json
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import httpx
 
-from ollmlx.errors import OllmlxError
+from ollmlx.errors import OllmlxError, unwrapped
 from ollmlx.servers import find
 from ollmlx.widgets.widget import TROUBLES, Said, Widget, words
 
@@ -99,10 +100,12 @@ def _client(host: str | None) -> httpx.AsyncClient:
 
 def _document(response: httpx.Response) -> Any:
     """The JSON of an answer.  Raises `Refused`."""
+    answered = f"the server answered {response.status_code}"
     try:
         document = response.json() if response.content else {}
-    except ValueError:
-        document = {"error": f"the server answered {response.status_code}"}
+    except ValueError as error:
+        absent = response.status_code == HTTPStatus.NOT_FOUND  # a page, where no API is
+        raise Refused(unwrapped(response.text) if absent else answered) from error
     if response.is_success:
         return document
-    raise Refused(document.get("error") or f"the server answered {response.status_code}")
+    raise Refused(document.get("error") or answered)

@@ -69,5 +69,9 @@ class Widget(AnyWidget):
 
 def words(error: BaseException) -> str:
     """An error for people."""
+    refused = isinstance(error, httpx.ConnectError | ConnectionError)
+    if refused and not isinstance(error, OllmlxError):
+        # The ollama package's own words send people to ollama.com for a download.
+        return "the server does not answer: is it running?"
     text = unwrapped(error.error) if isinstance(error, ResponseError) else str(error)
     return text or type(error).__name__

@@ -218,6 +218,15 @@ def test_a_lost_connection_is_told_and_found_again(lab: Lab):
     expect(usable).to_have_count(4)
 
 
+def test_before_the_server_answers_nothing_is_said_of_models(lab: Lab):
+    lab.page.route("**/events?*", lambda route: route.abort())
+    lab.visit("lab")
+    lab.command("ollmlx:open")
+    panel = lab.page.locator("#ollmlx-models")
+    expect(panel.get_by_text("The Jupyter server does not answer.")).to_be_visible()
+    assert not any(text.is_visible() for text in panel.get_by_text("No model is").all())
+
+
 def test_the_launcher_opens_a_chat_that_runs(lab: Lab):
     lab.visit("lab")
     lab.page.locator(".jp-LauncherCard", has_text="Local chat").click()

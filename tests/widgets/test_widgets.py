@@ -125,7 +125,9 @@ def test_a_page_that_answers_in_the_place_of_the_api_is_not_shown():
 def test_without_a_server_a_chat_says_so():
     page = Page(Chat("m", host=NOBODY))
     page.ask(kind="hello")
-    assert "connect" in page.kind("error")["text"].lower()
+    assert page.kind("error")["text"] == "the server does not answer: is it running?"
+    page.ask(kind="ask", text="Hi", images=[])
+    assert page.kind("end")["reply"]["error"] == "the server does not answer: is it running?"
     page.widget.close()
 
 

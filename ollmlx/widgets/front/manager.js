@@ -27,6 +27,7 @@ class Manager {
     this.fits = new Map();
     this.estimated = new Set(); // since a model was loaded or unloaded: memory is another then
     this.resident = "";
+    this.known = false;
     this.estimating = false;
     this.ended = false;
     this.inSight = new Set(); // rows of installed models that can be seen
@@ -34,7 +35,7 @@ class Manager {
     this.build(element);
     const hear = (event) => this.hear(event);
     this.unfollow = transport.follow(hear, (text) => this.lost(text));
-    this.clock = setInterval(() => this.running.show(this.tables.running.all), TICK_MS);
+    this.clock = setInterval(() => this.known && this.running.show(this.tables.running.all), TICK_MS);
   }
 
   build(element) {
@@ -84,8 +85,10 @@ class Manager {
     if (event.whole && event.type === "models") {
       this.say("");
       this.usable(true);
+      this.known = true;
     }
     this.tables[event.type].take(event);
+    if (!this.known) return; // of what is listed, the models come last
     this.running.show(this.tables.running.all);
     this.jobs.show(this.tables.jobs.all.sort((one, other) => other.created_at.localeCompare(one.created_at)));
     this.tidy.hidden = this.done.length < 2;

@@ -12,7 +12,7 @@ export class Rows {
     this.draw = draw;
     this.look = look;
     this.element = h("ul", { class: "ollmlx-rows", "aria-label": label });
-    this.empty = h("div", { class: "ollmlx-faint" }, nothing);
+    this.empty = h("div", { class: "ollmlx-faint", hidden: true }, nothing); // until that is known
     this.drawn = new Map();
   }
 
