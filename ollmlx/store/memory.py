@@ -57,8 +57,8 @@ def _gguf_elements(found: Header) -> int:
             raise TypeError(f"{found.arch}.{name} is {str(value)[:40]!r}")
         return value
 
-    if found.key("pooling_type") is not None:
-        return 0
+    if found.key("attention.causal") is False:
+        return 0  # it reads a text at once
     layers, heads = told("block_count", 0), told("attention.head_count", 1)
     if rank := told("attention.kv_lora_rank", 0):  # compressed, whatever each head has of it
         return int(layers * (2 * rank + told("rope.dimension_count", 0)))

@@ -23,9 +23,13 @@ def test_both_formats_of_one_model_need_the_same_cache(toy, tmp_path):
     assert (needs(gguf, "f16").layers, needs(mlx, "f16").layers) == (3, 0)
 
 
-def test_an_embedder_keeps_no_cache(toy_bert, tmp_path):
+def test_an_embedder_keeps_no_cache_unless_it_reads_forwards(toy_bert, tmp_path):
     model = Library(Settings(models=tmp_path)).find(str(toy_bert))
     assert needs(model, "f16") == Needs(0, 3)
+    sizes = {"block_count": 2, "embedding_length": 64, "attention.head_count": 4, "pooling_type": 3}
+    meta = {"general.architecture": "qwen3"} | {f"qwen3.{k}": v for k, v in sizes.items()}
+    write_gguf(path := tmp_path / "m.gguf", meta, {"output.weight": np.zeros((2, 2), np.float32)})
+    assert needs(Library(Settings(models=tmp_path)).find(str(path)), "f16").cache_per_token == 512
 
 
 def test_compressed_attention_needs_the_same_cache_however_a_file_tells_it(tmp_path):
