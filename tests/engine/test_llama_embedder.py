@@ -183,3 +183,10 @@ def test_an_embedding_models_threads_follow_what_its_steps_took(
     monkeypatch.setattr(llama_cpp, "llama_set_n_threads", lambda *counts: used.append(counts[1]))
     vectors(backend, [[5] * 9])
     assert used == [3]
+
+
+def test_what_sees_texts_whole_has_room_for_one_batch(opened: Open, toy_bert: Path) -> None:
+    embedder = opened(toy_bert)._embedder
+    assert embedder is not None
+    assert embedder._context is not None
+    assert llama_cpp.llama_n_ctx(embedder._context.handle) == 256

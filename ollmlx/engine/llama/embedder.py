@@ -76,7 +76,8 @@ class Embedder:
         self._whole = not model.causal or self._pooling == llama.LLAMA_POOLING_TYPE_RANK
         # llama.cpp 0.5 aborts where a batch is smaller than the number of sequences.
         self._size = max(num_ctx if self._whole else min(num_ctx, options.num_batch), _TEXTS)
-        self._most = num_ctx + self._size  # one text half done, and others beside it
+        # A text half done, and others beside it; or whole ones.
+        self._most = self._size if self._whole else num_ctx + self._size
         self._dimensions: int = llama.llama_model_n_embd_out(model.handle)
         if self._whole and self._pooling == llama.LLAMA_POOLING_TYPE_RANK:
             self._dimensions = llama.llama_model_n_cls_out(model.handle)
