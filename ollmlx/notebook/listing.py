@@ -118,7 +118,9 @@ def _details(model: Any) -> list[str]:
     """Format, number of parameters, quantisation."""
     details = model.details
     names = ("format", "parameter_size", "quantization_level")
-    return [getattr(details, name, "") or "" for name in names]
+    kind, *others = [getattr(details, name, "") or "" for name in names]
+    # The API calls MLX's models by what their weights lie in.
+    return ["mlx" if kind == "safetensors" else kind, *others]
 
 
 def _counted(rows: Sequence[Any]) -> str:

@@ -63,7 +63,7 @@ class Widget(AnyWidget):
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = super()._repr_mimebundle_() or ({}, {})
         name = type(self).__name__
-        text = self.markdown() or f"*{name} of ollmlx: run the cell to see it.*"
+        text = self.markdown() or f"*{name} of ollmlx: run the cell in a notebook to see it.*"
         return {**data, "text/plain": text, "text/markdown": text}, metadata
 
 

@@ -152,7 +152,7 @@ def test_the_listings_name_the_models_and_the_server(
     shell.run_line_magic("ollmlx", "list")
     shell.run_line_magic("ollmlx", "")
     said = capsys.readouterr().out
-    assert "m:1b" in said
+    assert "m:1b   mlx" in said  # the API's word is that of a file
     assert f"{server.url} (found by: OLLMLX_HOST), 1 loaded" in said
     assert "for ever" in said
 
