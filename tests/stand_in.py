@@ -60,7 +60,8 @@ class _Handler(RequestHandler):
             self.finish({"error": "forbidden"})
 
     def get(self, what: str) -> None:
-        model = {"name": "m:1b", "model": "m:1b", "size": 2_000_000, "details": {"format": "safetensors"}}
+        details = {"format": "safetensors"}
+        model = {"name": "m:1b", "model": "m:1b", "size": 2_000_000, "details": details}
         loaded = {**model, "expires_at": "2400-01-01T00:00:00Z", "context_length": 4096}
         if what == "ollmlx/running" and not self.far_end.places:
             self.send_error(404)
