@@ -72,7 +72,6 @@ class Parking:
 
     def park(self, sequence_id: int, held: Held, last_use: int, pieces: int) -> None:
         """Save what a sequence holds; its cells are as they were, in about so many pieces."""
-        started = time.perf_counter()
         size = llama.llama_state_seq_get_size(self._context, sequence_id)
         # A longer answer that goes on from another holds all of it.
         least = 0 if self._rewinds else len(held.tokens)
@@ -83,6 +82,7 @@ class Parking:
             self.parked.remove(min(self.parked, key=lambda one: one.last_use))
         if free_memory() < size + _LEFT_FREE:
             return  # it is only to save work
+        started = time.perf_counter()
         state = np.empty(size, np.uint8)
         if llama.llama_state_seq_get_data(self._context, _bytes(state), size, sequence_id) != size:
             return
