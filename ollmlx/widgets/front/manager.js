@@ -42,8 +42,8 @@ class Manager {
     const minute = ({ expires_at }) => (expires_at ? until(expires_at) : "");
     this.running = new Rows("Running models", "name", (model) => this.runningRow(model), "No model is loaded.", minute);
     this.jobs = new Rows("Jobs", "id", (job, row) => this.jobRow(job, row), "Nothing is on its way.");
-    this.tidy = button("Remove all that are done", () => this.done.forEach((job) => this.server.cancel(job)));
-    this.tidy.hidden = true;
+    const remove = button("Remove all that are done", () => this.done.forEach((job) => this.server.cancel(job)));
+    this.tidy = h("div", { class: "ollmlx-bar", hidden: true }, remove);
     this.installed = new Rows(
       "Installed models",
       "name",
@@ -57,7 +57,7 @@ class Manager {
     const copy = button("Copy endpoint", () => this.copy(), { label: "Copy the address for other programs" });
     this.sections = [
       section("Running", this.running.element, this.running.empty),
-      section("Downloads and conversions", h("div", { class: "ollmlx-many" }, this.jobs.element), this.jobs.empty, this.tidy),
+      section("Downloads and conversions", this.jobs.element, this.jobs.empty, this.tidy),
       section("Installed", h("div", { class: "ollmlx-many" }, this.installed.element), this.installed.empty),
       section("Find models", this.searching(), this.hub, h("div", { class: "ollmlx-many" }, this.found.element)),
     ];
