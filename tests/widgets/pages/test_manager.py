@@ -160,8 +160,10 @@ def test_a_model_is_converted_and_quantised_with_progress(
     make(models, "toy:latest-mlx", "MLX, quantised", "int8", "toy:latest-mlx-int8")
     for again in ("toy", "toy:latest-mlx"):
         server.post("/api/create", json={"model": f"{again}-2", "from": again}).raise_for_status()
+    done = listed(models, "Jobs").filter(has_text="done")
+    expect(done).to_have_count(3)
     models.get_by_role("button", name="Remove all that are done").press("Enter")
-    expect(listed(models, "Jobs").filter(has_text="done")).to_have_count(0)
+    expect(done).to_have_count(0)
     expect(models.get_by_role("button", name="Remove all that are done")).to_be_hidden()
     expect(model(models, "toy:latest-mlx-int8")).to_contain_text("int8")
     rows = [model(models, f"toy:latest-{made}") for made in ("q8_0", "mlx-int8")]
