@@ -98,10 +98,9 @@ class Reader:
                     self._outbox.send([_answered(self.backend, command)])
                 else:
                     self._inbox.put(command)
-        except BaseException:
-            traceback.print_exc()
-            raise
         finally:
+            if sys.exception():
+                traceback.print_exc()
             # The server is gone, or a library panicked, which is no Exception.  The runtime may be
             # deep in a long step: nobody waits for it.
             os._exit(0)

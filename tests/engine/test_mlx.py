@@ -104,7 +104,7 @@ def test_a_folder_is_refused_with_what_is_wrong_with_it(folder: Path, opened: Op
         ("config.json", "rope_theta", "x", "rope_theta: Expected `float`, got `str`"),
         ("config.json", "vocab_size", 0, "a setting in its config.json is wrong"),
         ("config.json", "quantization", {"bits": 4}, "'group_size' is missing"),
-        ("config.json", "text_config", "x", "config.json: Expected `object`"),
+        ("config.json", "text_config", "x", "config.json: Expected `object | null`"),
         ("generation_config.json", "eos_token_id", ["x"], "generation_config.json: Expected `int`"),
         ("tokenizer_config.json", "bos_token", 7, "tokenizer_config.json: Expected `str"),
     ],

@@ -43,7 +43,7 @@ class _Text(msgspec.Struct):
 
 class _Settings(_Text):
     quantization: dict[str, Any] | None = None
-    text_config: _Text | msgspec.UnsetType = msgspec.UNSET
+    text_config: _Text | None = None
     bos_token: str | dict[str, Any] | None = None
     eos_token: str | dict[str, Any] | None = None
 
@@ -150,7 +150,7 @@ def amiss(config: dict[str, Any]) -> str:
     """To be said behind what a library choked on: which settings are not what mlx-lm's class for
     them wants.  Libraries are lax, so one that is amiss may work.
     """
-    text = config.get("text_config", {})
+    text = config.get("text_config") or {}
     found = [*_amiss(config, ""), *_amiss(text, "text_config.")]
     return f" (in config.json: {'; '.join(found)})" if found else ""
 

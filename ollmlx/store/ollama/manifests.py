@@ -5,8 +5,7 @@ Writing is in `shelf`.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,17 +18,15 @@ from ollmlx.store.documents import MOST_BYTES, BadDocument, decode, read_bytes
 from ollmlx.store.model import Model
 from ollmlx.store.ollama.config import Config
 from ollmlx.store.ollama.layers import Layer, Manifest
+from ollmlx.store.perfile import PerFile
 from ollmlx.store.places import folders
 from ollmlx.store.weights import Weights, with_projectors
 from ollmlx.wire.native import Message, ModelDetails
 
 T = TypeVar("T")
-_Stamp = tuple[int, int, int]
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 MOST_MANIFEST_BYTES = 4 << 20
 """Far above any real one: a model of single tensors has some thousand layers."""
-
-
 _MOST_KEPT = 2048
 """Models that are remembered: some kilobytes each, licenses included."""
 _LONGEST_KEPT = 1 << 18
@@ -64,17 +61,10 @@ class _Parts:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A model as it was read, and the files that it was read of, its manifest first."""
-
-    files: list[Path]
-    stamps: list[_Stamp]
+class _Read:
     model: Model
-
-
-def _stamp(path: Path) -> _Stamp:
-    stat = path.stat()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    blobs: Sequence[Path]
+    """All that its manifest names; nothing reads some of them, which need not be there."""
 
 
 def blob(blobs: Path, digest: str) -> Path:
@@ -92,7 +82,7 @@ class OllamaStore:
         self._manifests = root / "manifests"
         self._blobs = root / "blobs"
         self._weights = weights
-        self._kept: dict[tuple[Name, Path], _Kept] = {}
+        self._models = PerFile(self._read, _MOST_KEPT, _kept_with)
 
     def entries(self) -> Iterator[tuple[Name, Path]]:
         """Names and the files of their manifests."""
@@ -108,36 +98,23 @@ class OllamaStore:
 
         Raises `BadManifest`, `BadGguf`, `NotHere` or `OSError`.
         """
-        kept = self._kept.get((name, path))
-        with suppress(OSError):
-            if kept and kept.stamps == [_stamp(file) for file in kept.files]:
-                return kept.model
-        began = _stamp(path)
+        return self._models(path, name).model
+
+    def _read(self, path: Path, name: Name) -> _Read:
         data = read_bytes(path, MOST_MANIFEST_BYTES)
         try:
-            model = self._model(name, path, data)
-            self._keep(name, path, began, decode(data, path, Manifest), model)
-            return model
+            manifest = decode(data, path, Manifest)
+            model = self._model(name, path, manifest, hashlib.sha256(data).hexdigest())
         except BadDocument as error:
             raise BadManifest(f"the manifest of {name.display} is damaged: {error}") from error
         except FileNotFoundError as error:
             missing = f"the blob {Path(str(error.filename)).name} of {name.display} is missing"
             raise BadManifest(missing) from error
+        digests = (layer.digest for layer in manifest.blobs)
+        blobs = [blob(self._blobs, one) for one in digests if _DIGEST.fullmatch(one)]
+        return _Read(model, blobs)
 
-    def _keep(
-        self, name: Name, path: Path, began: _Stamp, manifest: Manifest, model: Model
-    ) -> None:
-        if sum(map(len, (model.template, model.system, *model.licenses))) > _LONGEST_KEPT:
-            return
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept.clear()
-        with suppress(OSError, BadManifest):  # layers that nothing reads need not be there
-            blobs = [blob(self._blobs, layer.digest) for layer in manifest.blobs]
-            stamps = [began, *map(_stamp, blobs)]
-            self._kept[name, path] = _Kept([path, *blobs], stamps, model)
-
-    def _model(self, name: Name, path: Path, data: bytes) -> Model:
-        manifest = decode(data, path, Manifest)
+    def _model(self, name: Name, path: Path, manifest: Manifest, digest: str) -> Model:
         layers = manifest.layers or []
         parts = _Parts(layers, self._blobs)
         config_path = blob(self._blobs, manifest.config.digest)
@@ -147,7 +124,7 @@ class OllamaStore:
             full_name=name.full,
             format="remote",
             path="",
-            digest=hashlib.sha256(data).hexdigest(),
+            digest=digest,
             size=manifest.config.size
             + sum(layer.size for layer in layers if layer.kind != "projector"),
             modified_at=datetime.fromtimestamp(path.stat().st_mtime).astimezone(),
@@ -183,6 +160,12 @@ class OllamaStore:
             chat_template=summary.chat_template,
         )
         return with_projectors(model, parts.all("projector"), self._weights)
+
+
+def _kept_with(read: _Read) -> Sequence[Path] | None:
+    model = read.model
+    texts = (model.template, model.system, *model.licenses)
+    return read.blobs if sum(map(len, texts)) <= _LONGEST_KEPT else None
 
 
 def _words(parts: _Parts) -> dict[str, Any]:
